@@ -282,7 +282,7 @@ def decision(
 
 
 class _Ring:
-    """The newest `length` bars of one symbol and interval, contiguous for a cheap snapshot."""
+    """The newest `length` bars of one symbol and interval; a row that was written once is never written again."""
 
     __slots__ = ("_day", "_end", "_length", "_rows", "_today")
 
@@ -298,14 +298,14 @@ class _Ring:
         self._today = self._today + 1 if day == self._day else 1
         self._day = day
         if self._end == len(self._rows):
-            self._rows[: self._length] = self._rows[-self._length :]
-            self._end = self._length
+            self._begin_anew()
         volume = bar.volume if bar.volume >= 0 else np.nan
         self._rows[self._end] = (bar.open, bar.high, bar.low, bar.close, volume)
         self._end += 1
 
     def rescale(self, event: PriceAdjusted) -> None:
-        rows = self._rows[max(0, self._end - self._length) : self._end]
+        self._begin_anew()
+        rows = self._rows[: self._end]
         rows[:, :VOLUME] *= event.numerator
         rows[:, :VOLUME] /= event.denominator
         if event.shares:
@@ -313,7 +313,17 @@ class _Ring:
             rows[:, VOLUME] /= event.numerator
 
     def snapshot(self) -> NDArray[np.float64]:
-        return self._rows[max(0, self._end - self._length) : self._end].copy()
+        """A view, which can't be written to and doesn't change."""
+        rows = self._rows[max(0, self._end - self._length) : self._end]
+        rows.flags.writeable = False
+        return rows
+
+    def _begin_anew(self) -> None:
+        """In other memory: what was shown of this one stays."""
+        kept = self.snapshot()
+        self._rows = np.empty((4 * self._length, 5))
+        self._rows[: len(kept)] = kept
+        self._end = len(kept)
 
     def of_day(self, ts: int) -> int:
         """How many of the snapshot's newest bars are of the day of `ts`; a session lies within one UTC day."""

@@ -3,7 +3,7 @@
 A tape holds ticks in arrival order: `ts_event` int64 (UTC ns), `symbol` string, `ltp` float64, and, where known,
 `ts_recv` int64, `last_qty`, `volume` (cumulative for the day), `bid_qty`, `ask_qty`, `oi` int64, `bid`, `ask` float64,
 and the day's price band, `lower_band`, `upper_band` float64. A quote of 0 is an empty side of the book, null is
-unknown; a tape without a single quote above 0 has none.
+unknown; a tape without a single quote above 0, or with a column for one side of the book alone, has none.
 Invariant: a reader yields every row of its files once, in their order, holding two chunks in memory at a time (of
 small row groups as many as `LOOKED_AHEAD` rows are), and `ts_recv` never falls.
 """

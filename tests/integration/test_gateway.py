@@ -44,6 +44,7 @@ def ticks() -> TickBatch:
         volume=[-1 if code else 1000 + second for second, code in rows],
         bid=[np.nan if code else 99.0 + 0.05 * second for second, code in rows],
         bid_qty=[-1 if code else 5 + second for second, code in rows],
+        ask=[np.nan if code else 101.0 + 0.05 * second for second, code in rows],
     )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def ticks() -> TickBatch:
 def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A share and an index."""
     path = tmp_path_factory.mktemp("tape") / "two.parquet"
-    with TapeWriter(path, columns=("volume", "bid", "bid_qty")) as writer:
+    with TapeWriter(path, columns=("volume", "bid", "bid_qty", "ask")) as writer:
         writer.write(ticks())
     return path
 
@@ -101,7 +102,7 @@ async def test_ticks_arrive_as_the_tape_has_them(tape: Path, tmp_path: Path, mon
             counts = (await heard(gateway, has(Counts)))[-1]
             pid = gateway.pid
         assert not _alive(pid)
-    for name in ("code", "ts_event", "ltp", "volume", "bid", "bid_qty"):
+    for name in ("code", "ts_event", "ltp", "volume", "bid", "bid_qty", "ask"):
         got = np.concatenate([getattr(batch, name) for batch in rows])
         np.testing.assert_allclose(got, getattr(wanted, name), rtol=0, atol=1e-9)
     assert isinstance(counts, Counts)

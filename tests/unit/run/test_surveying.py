@@ -25,30 +25,30 @@ def test_a_survey_of_two_days(tmp_path: Path, chunk_rows: int) -> None:
     """Rows and rejections, the sessions, and for each symbol its prices and quantity over the accepted ticks."""
     path = tmp_path / "t.parquet"
     n = 5_000
-    ts = np.concatenate([np.arange(n), 86_400 + np.arange(2), [-1]])
-    code = np.zeros(n + 3)
+    ts = np.concatenate([np.arange(n), 86_400 + np.arange(4), [-1]])
+    code = np.zeros(n + 5)
     code[7] = 1
-    ltp = np.linspace(100, 110, n + 3)
+    ltp = np.linspace(100, 110, n + 5)
     ltp[[4_900, 20]] = [95.0, -1.0]
     with TapeWriter(path, columns=["volume"], notes={"simulated": "true", "seed": "9"}) as writer:
-        writer.write(make_batch((SBIN, "no such thing"), code=code, ts_event=ts, ltp=ltp, volume=np.arange(n + 3) * 2))
+        writer.write(make_batch((SBIN, "no such thing"), code=code, ts_event=ts, ltp=ltp, volume=np.arange(n + 5) * 2))
 
     found = survey(path, chunk_rows=chunk_rows)
 
-    assert (found.rows, found.accepted) == (n + 3, n)
+    assert (found.rows, found.accepted) == (n + 5, n + 2)
     assert {reason: count for reason, count in found.rejected.items() if count} == {
         "unknown_symbol": 1,
         "bad_price": 1,
         "outside_session": 1,
     }
     assert found.sessions == ["2026-01-05", "2026-01-06"]
-    assert (found.first_ts, found.last_ts) == (OPEN_NS - SECOND, OPEN_NS + 86_401 * SECOND)
+    assert (found.first_ts, found.last_ts) == (OPEN_NS - SECOND, OPEN_NS + 86_403 * SECOND)
     assert (found.simulated, found.notes["seed"]) == (True, "9")
     assert found.bytes == path.stat().st_size
     known, other = found.symbols[SBIN], found.symbols["no such thing"]
-    assert (known.rows, known.accepted, known.first, known.low) == (n + 2, n, 100.0, 95.0)
+    assert (known.rows, known.accepted, known.first, known.low) == (n + 4, n + 2, 100.0, 95.0)
     assert known.high == known.last == ltp[-2]
-    assert known.traded == 2 * (n - 1) + 2
+    assert known.traded == 2 * (n - 1) + 6
     assert 4 <= len(known.path) <= 64
     assert (other.rows, other.accepted, other.first, other.path) == (1, 0, None, [])
 

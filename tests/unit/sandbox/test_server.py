@@ -262,14 +262,14 @@ async def test_ports() -> None:
 
 @pytest.fixture
 def tape(tmp_path: Path) -> Path:
-    """Write a tape of one share: six ticks, one of them without a price, and a next day's."""
+    """Write a tape of one share: six ticks, one of them without a price, and four of the next day."""
     path = tmp_path / "day.parquet"
-    seconds = [0, 1, 2, 3, 4, 5, 86_400]
+    seconds = [0, 1, 2, 3, 4, 5, *range(86_400, 86_404)]
     columns: dict[str, Any] = {
-        "ts_event": seconds, "ltp": [100, 101, np.nan, 102, 103, 104, 105],
-        "bid": [np.nan, 101, 0, 101.95, 103, 104, 105],
-        "ask": [np.nan, 101.05, 0, 102, 103, 104, 105], "bid_qty": [-1, 7, 0, 7, -1, 7, 7],
-        "ask_qty": [-1, 6, 0, 6, -1, 7, 7],
+        "ts_event": seconds, "ltp": [100, 101, np.nan, 102, 103, 104, *[105] * 4],
+        "bid": [np.nan, 101, 0, 101.95, 103, 104, *[105] * 4],
+        "ask": [np.nan, 101.05, 0, 102, 103, 104, *[105] * 4], "bid_qty": [-1, 7, 0, 7, -1, 7, *[7] * 4],
+        "ask_qty": [-1, 6, 0, 6, -1, 7, *[7] * 4],
     }  # fmt: skip
     with TapeWriter(path, columns=("bid", "ask", "bid_qty", "ask_qty")) as writer:
         writer.write(make_batch((SBIN,), **columns))
@@ -285,7 +285,7 @@ async def test_a_tape_step_by_step(tape: Path) -> None:
         await desk.admin("POST", "step", {})
         assert desk.book[0].filled == 10
         state = await desk.admin("POST", "step", {"ticks": 100})
-        assert state["played"] == 3
+        assert state["played"] == 6
         assert (await desk.admin("GET", "state"))["tape_ended"] is True
         assert desk.server.exchange.quotes[SBIN].last == 105
 
@@ -312,7 +312,7 @@ async def test_a_tape_at_its_pace(tape: Path) -> None:
         await desk.rest.place(order(kind=OrderType.LIMIT, limit_price="90"), NOW)
         await player.run(speed=50.0)
         assert player.ended
-        assert player.played == 6
+        assert player.played == 9
         assert desk.book[0].filled == 0
 
 

@@ -67,6 +67,13 @@ def moment_of(closes: Sequence[float], regime: Regime = Regime.TRENDING, **chang
     return msgspec.structs.replace(moment, **changes)
 
 
+def marred(moment: Moment, where: Any, value: float) -> Moment:
+    """The same with another value `where` in its bars."""
+    bars = moment.bars.copy()
+    bars[where] = value
+    return msgspec.structs.replace(moment, bars=bars)
+
+
 def rising(count: int) -> list[float]:
     """Closes that rise."""
     return np.linspace(100, 120, count).tolist()

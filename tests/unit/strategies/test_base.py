@@ -48,6 +48,8 @@ def test_a_moment_is_a_snapshot() -> None:
     for n in range(1, 200):
         view.on_bar(make_bar(n % 75, 200.0))
     view.on_position(position(50))
+    with pytest.raises(ValueError, match="read-only"):
+        moment.bars[0, CLOSE] = 0.0
     assert moment.bars[:, CLOSE].tolist() == [100.0]
     assert moment.position == 0
 

@@ -20,7 +20,7 @@ from models.training.calibrating import calibrate
 from models.training.markets import HiddenRegime
 from strategies.base import FixedCosts, Moment
 from strategies.hrm import ENTRIES, HRMStrategy, observation
-from tests.unit.strategies.moments import moment_of, rising
+from tests.unit.strategies.moments import marred, moment_of, rising
 
 SHAPE = {
     "h_dim": 16, "h_layers": 1, "h_heads": 2, "l_dim": 16, "l_layers": 1, "l_heads": 2, "h_cycles": 1, "l_steps": 1,
@@ -178,8 +178,7 @@ def test_a_market_that_can_not_be_read_is_not_the_model_s_fault() -> None:
     assert found.reason == "5 bars, at least 10 are needed"
     assert strategy().decide(moment_of(rising(1))).reason == "1 bar, at least 10 are needed"
     assert found.model_hash == strategy().agent.model_hash
-    broken = moment_of(rising(30))
-    broken.bars[3, 1] = np.nan
+    broken = marred(moment_of(rising(30)), np.s_[3, 1], np.nan)
     assert strategy().decide(broken).action is Action.HOLD
     assert not strategy().decide(broken).failed
 

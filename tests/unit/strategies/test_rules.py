@@ -19,7 +19,7 @@ from daemon.market.instruments import InstrumentBook
 from daemon.settings.market import MarketSettings
 from daemon.settings.strategy import RulesSettings
 from strategies.rules import SLOW_SPANS, RulesStrategy
-from tests.unit.strategies.moments import falling, moment_of, rising
+from tests.unit.strategies.moments import falling, marred, moment_of, rising
 
 RULES = RulesSettings(
     fast=3, slow=8, min_bars=10, quantity=25, trade_in=["trending", "volatile"], not_before_minutes=0, min_trend=0,
@@ -105,8 +105,7 @@ def test_more_bars_may_be_asked_for_than_the_averages_use() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_bars_that_are_not_finite(bad: float) -> None:
     """A price that is no number is no reason to trade."""
-    moment = moment_of(rising(30))
-    moment.bars[-3, 3] = bad
+    moment = marred(moment_of(rising(30)), np.s_[-3, 3], bad)
     found = STRATEGY.decide(moment)
     assert (found.action, found.reason, found.failed) == (Action.HOLD, "bars are not finite", False)
 
@@ -114,10 +113,8 @@ def test_bars_that_are_not_finite(bad: float) -> None:
 def test_a_range_that_is_not_a_number_gives_no_confidence() -> None:
     """High and low enter the confidence alone; without them it is 0, and so it is where bars have no width."""
     moment = moment_of(rising(30))
-    moment.bars[:, 1:3] = np.nan
-    assert STRATEGY.decide(moment).confidence == 0.0
-    moment.bars[:, 1:3] = 100.0
-    assert STRATEGY.decide(moment).confidence == 0.0
+    for value in (np.nan, 100.0):
+        assert STRATEGY.decide(marred(moment, np.s_[:, 1:3], value)).confidence == 0.0
 
 
 @pytest.mark.parametrize("count", [10, 31, 32, 80])
@@ -254,8 +251,7 @@ def test_a_session_without_a_move() -> None:
 
 def test_a_bar_of_the_session_that_is_not_finite() -> None:
     """Nor is it one beyond the averages' window."""
-    moment = moment_of(rising(50))
-    moment.bars[2, 3] = math.nan
+    moment = marred(moment_of(rising(50)), np.s_[2, 3], math.nan)
     found = only(min_trend=1.0).decide(moment)
     assert (found.action, found.reason) == (Action.HOLD, "bars are not finite")
 

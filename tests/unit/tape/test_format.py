@@ -45,8 +45,18 @@ def test_a_tape_is_read_as_written(small_tape: Path) -> None:
     assert found["ltp"] == [1, 2, 3, 4]
     assert found["volume"] == [5, -1, 7, 8]
     np.testing.assert_array_equal(found["bid"], [0.5, np.nan, 2.5, 3.5])
+    np.testing.assert_array_equal(found["ask"], [1.5, np.nan, 3.5, 4.5])
     assert found["last_qty"] == found["oi"] == found["traded"] == [-1] * 4
-    assert np.isnan(found["ask"]).all()
+
+
+def test_one_side_of_a_book_is_none(tmp_path: Path) -> None:
+    """A source that has no column for the other side can't say that nobody is there."""
+    tape = tmp_path / "t.parquet"
+    with TapeWriter(tape, columns=["bid", "bid_qty"]) as writer:
+        writer.write(make_batch(("AAA",), code=[0, 0], ltp=[1, 2], bid=[0.5, 1.5], bid_qty=[3, 0]))
+    found = rows_of(TapeReader([tape]))
+    assert np.isnan(found["bid"]).all()
+    assert found["bid_qty"] == [-1, -1]
 
 
 def test_what_a_reader_tells_about_a_tape(small_tape: Path) -> None:
@@ -55,7 +65,7 @@ def test_what_a_reader_tells_about_a_tape(small_tape: Path) -> None:
 
     assert (reader.rows, reader.symbols) == (4, ("AAA", "BBB"))
     assert (reader.first_ts, reader.last_ts) == (OPEN_NS, OPEN_NS + 3 * SECOND)
-    assert reader.columns == ("ts_event", "symbol", "ltp", "volume", "bid")
+    assert reader.columns == ("ts_event", "symbol", "ltp", "volume", "bid", "ask")
     assert reader.notes == {"seed": "7"}
 
 
