@@ -26,6 +26,7 @@ from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.own import OwnStrategy
 from daemon.strategy.succession import Succession
+from daemon.supervision.migration import Migration
 from daemon.supervision.supervisor import Supervisor
 from daemon.tape.recorder import Recorder
 from daemon.tape.reel import ReelWriter
@@ -128,6 +129,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "frames_left_behind_the_end": (ReelWriter, "_cut_off", _nothing),
     "lost_ticks_not_said": (Recorder, "_tell_gap", _nothing),
     "reels_named_by_the_clock": (Recorder, "_known", _none_before),
+    "a_step_asked_for_once": (Migration, "take_up", _nothing),
 }
 """Name: (class, method, what is put in its place)."""
 
