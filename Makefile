@@ -8,16 +8,22 @@ DEMO := var/demo
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
-.venv/.runtime: pyproject.toml constraints.txt
+# $(call install,EXTRAS): hrmd as it lies here into .venv. fyers-apiv3 pins versions of its own, which are not taken.
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[alerts,fyers]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fyers-apiv3
+endef
+comma := ,
+
+.venv/.runtime: pyproject.toml constraints.txt
+	$(call install,alerts$(comma)fyers)
 	@touch $@
 
-.venv/.dev: .venv/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fyers]'
-	@touch $@
+.venv/.dev: pyproject.toml constraints.txt
+	$(call install,alerts$(comma)fyers$(comma)dev)
+	@touch .venv/.runtime $@
 
 setup: .venv/.runtime ## install what the daemon needs into .venv
 
