@@ -111,8 +111,8 @@ class Migration:
         self.owed = Owed.NOTHING
         self._given = False
         """Whether this process has given it: it is owed until it is answered, and the next process gives it again."""
-        self._still_shares = False
-        """Whether the canary has spoken since, and goes on."""
+        self.refused = ""
+        """What the canary said to it instead of doing it, "" where nothing yet."""
         self._settings = settings
         self._canary_settings = canary
         self._starting_cash = starting_cash
@@ -291,8 +291,10 @@ class Migration:
                 f"({'; '.join(failed)}): go back (hrmd ctl migration rollback), then put {to_set(former)} back"
             ) if failed else ""  # fmt: skip
         on_share = self.canary is not None and self.canary.state is CanaryState.RUNNING
-        if self.stage is MigrationStage.FULL and on_share and self._still_shares:
+        if self.stage is MigrationStage.FULL and on_share and self.refused:
             return f"{agent} decides on its share only: set {to_set(decider)}, then start again"
+        if self.owed is Owed.BEGIN and self.refused:
+            return f"{agent} decides on no share, its canary is {self.refused}; mend that and start again"
         back = bool(self.history) and self.history[-1].before in ON_TRIAL and self.stage is MigrationStage.BASELINE
         if back and facts.in_charge.same_as(former) and facts.named.strategy and not facts.named.same_as(former):
             return (
@@ -331,7 +333,7 @@ class Migration:
 
     def take_up(self) -> None:
         """A process begins: whoever was to answer the one before is gone."""
-        self._given = self._still_shares = False
+        self._given, self.refused = False, ""
         self._paid(Owed.ASKED, Owed.RESTORE)
         if self.canary is None or self.canary.state is not CanaryState.RUNNING:
             self._paid(Owed.END)
@@ -356,7 +358,7 @@ class Migration:
         promoted, canary = self._in_charge_by_now, self.canary
         self.history.append(event)
         del self.history[:-KEPT]
-        self.owed, self._given, self._still_shares = Owed.NOTHING, False, False
+        self.owed, self._given, self.refused = Owed.NOTHING, False, ""
         match event.stage:
             case MigrationStage.BASELINE:
                 if event.before is MigrationStage.NONE:
@@ -389,6 +391,8 @@ class Migration:
 
     def _canary_changed(self, event: CanaryChanged) -> None:
         agent, decider = self.signed
+        if self._given and self.owed is Owed.BEGIN and event.agent == agent and not event.strategy:
+            self.refused = event.reason
         if event.agent != agent or not Decider(event.strategy, event.model_hash).same_as(decider):
             return
         if self.stage in ON_TRIAL:
@@ -396,13 +400,13 @@ class Migration:
             self._paid(Owed.BEGIN)  # who answers at once is heard before the command is
             if event.state is not CanaryState.RUNNING:
                 self._paid(Owed.PROMOTE)
-            self._still_shares = self._given
+            self.refused = event.reason if self._given else ""
         elif self.owed is Owed.END and event.state is not CanaryState.RUNNING:
             self._paid(Owed.END, Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING)
 
     def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:
         if self.owed is what:
-            self.owed, self._given, self._still_shares = then, False, False
+            self.owed, self._given, self.refused = then, False, ""
 
 
 def to_set(decider: Decider) -> str:

@@ -198,7 +198,8 @@ def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
     if migration.stage is not stage:
         yield "a migration stands where its newest step left it", f"{migration.stage}, the newest step is to {stage}"
     sound = not world.plan.has("model.refused", "model.hangs")
-    if migration.owed is not Owed.NOTHING and (sound or migration.owed not in (Owed.ASKED, Owed.PROMOTE)):
+    answered = migration.refused or (not sound and migration.owed in (Owed.ASKED, Owed.PROMOTE))
+    if migration.owed is not Owed.NOTHING and not answered:
         yield "what a step asks for is given", f"{migration.owed} is owed in stage {stage}"
     newest, restores = app.strategy.succession.newest("hrm"), world.watch.wished.startswith("migration-")
     restores = restores and stage not in ON_TRIAL  # or the wish was lost with its life

@@ -547,6 +547,26 @@ def test_back_from_full_says_which_settings_to_put_back() -> None:
     assert process.restart().keeper.trouble == ""
 
 
+def test_a_canary_that_is_not_begun_is_said_and_begun_by_the_next_start() -> None:
+    """Why not, in status, and nothing is asked again by this process."""
+    process = at_parallel()
+    process.publish(on_paper(3), on_paper(4))
+    process.advance()
+    assert process.keeper.trouble == ""
+    no = msgspec.structs.replace(
+        canary(CanaryState.ROLLED_BACK), strategy="", model_hash="", reason="not begun: it rains"
+    )
+    process.publish(msgspec.structs.replace(no, strategy="", model_hash=""))
+    assert process.keeper.trouble == (
+        "next decides on no share, its canary is not begun: it rains; mend that and start again"
+    )
+    assert (process.migration.stage, len(process.said(BeginCanary))) == (MigrationStage.GRADUAL, 1)
+    again = process.restart()
+    assert (again.keeper.trouble, len(again.said(BeginCanary))) == ("", 2)
+    again.publish(canary())
+    assert again.migration.owed == ""
+
+
 def test_full_before_the_start_with_its_settings() -> None:
     """A step to full that this process can't promote says what to set."""
     process = at_gradual()
