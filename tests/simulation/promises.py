@@ -212,7 +212,8 @@ def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
     if stage is MigrationStage.FULL and moved is not None and not others and model_hash_of(newest) != CANDIDATE:
         yield "who has come to full decides everything", f"{model_hash_of(newest)} decides"
     canary = world.watch.canary if app.canary.running is not None else None
-    if stage not in ON_TRIAL and moved is not None and canary is not None and canary.began_ts <= moved.ts:
+    back = moved is not None and moved.before in ON_TRIAL and stage not in ON_TRIAL
+    if moved is not None and back and canary is not None and canary.began_ts <= moved.ts:
         yield "a candidate that went back decides nothing", f"its canary runs in stage {stage}"  # one by hand may
 
 
