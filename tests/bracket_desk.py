@@ -192,11 +192,11 @@ class BracketDesk:
         self.working[event.order_id] += event.change
         self._tell(event)
 
-    def adopt(self, side: Side, quantity: int, limit: int) -> None:
-        """Somebody has placed an order in the broker's app."""
+    def adopt(self, side: Side, quantity: int, limit: int, whose: str = "") -> None:
+        """Somebody has placed an order in the broker's app; `whose`: what its id tells."""
         intent = intend(
             "Xapp", side, quantity, ts=self.clock.now_ns(), type=OrderType.LIMIT, limit_price=Decimal(limit),
-            strategy=EXTERNAL,
+            strategy=EXTERNAL, reason=f"external order 7{whose}",
         )  # fmt: skip
         self.intents["Xapp"], self.working["Xapp"] = intent, quantity
         self._tell(intent)

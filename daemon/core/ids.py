@@ -13,6 +13,8 @@ from typing import Final
 
 from daemon.core.clock import IST, NS_PER_S
 
+IN_NO_JOURNAL: Final = ", by an id of ours that is in no journal"
+"""How the reason ends of an order at the broker that some run of this program placed, and none of this journal."""
 _OURS: Final = re.compile(r"H[0-9a-f]{14,}L[0-9]{7,}")
 
 

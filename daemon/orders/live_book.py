@@ -35,7 +35,7 @@ from daemon.core.events import (
     SymbolHalted,
     SymbolResumed,
 )
-from daemon.core.ids import is_order_of_ours
+from daemon.core.ids import IN_NO_JOURNAL, is_order_of_ours
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.market.overnight import shares_after
@@ -389,7 +389,7 @@ class LiveBook:
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""
-        order_id = f"{FOREIGN}{report.venue_id}"
+        order_id, whose = f"{FOREIGN}{report.venue_id}", IN_NO_JOURNAL if is_order_of_ours(report.tag) else ""
         price = report.limit_price or report.average_price or report.stop_price or Decimal(0)
         self.say(
             OrderIntent(
@@ -397,7 +397,7 @@ class LiveBook:
                 quantity=report.quantity, type=report.type or OrderType.LIMIT,
                 limit_price=report.limit_price or None, stop_price=report.stop_price or None, reduces=False,
                 strategy=EXTERNAL,
-                reason=f"external order {report.venue_id}", reference_price=price,
+                reason=f"external order {report.venue_id}{whose}", reference_price=price,
             )
         )  # fmt: skip
         self.say(OrderAccepted(ts=self._now, order_id=order_id, venue_id=report.venue_id))

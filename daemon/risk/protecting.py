@@ -32,6 +32,7 @@ from daemon.core.events import (
     ProtectionFailed,
     Side,
 )
+from daemon.core.ids import IN_NO_JOURNAL
 from daemon.core.pairs import is_stop
 from daemon.risk.book import RiskBook
 from daemon.risk.brackets import Missing, plan
@@ -153,6 +154,8 @@ class Protector:
         if bracket is not None:
             bracket = self._builder.on_grid(symbol, bracket, side)
             self.take_off_entries(symbol, side, "the position has a stop or a target: it isn't turned round", ts)
+            for lost in [intent for intent, _ in working if intent.side is side and _is_lost(intent)]:
+                self._take_off(lost.order_id, "stop and target take the place of an order of ours that was lost", ts)
         others = sum(left for intent, left in working if intent.strategy != PROTECTION and intent.side is side)
         wanted = plan(None if closing else bracket, position, others, book.legs(symbol))
         why = "the position is closed" if not position else "the position or its stop and target have changed"
@@ -247,6 +250,15 @@ class Protector:
         if order_id not in self._asked_off:
             self._asked_off.add(order_id)
             self._hands.publish(CancelOrder(ts=ts, order_id=order_id, reason=reason, who=ITSELF))
+
+
+def _is_lost(intent: OrderIntent) -> bool:
+    """Whether it rests at the broker by an id of ours and no journal tells what for, as a target that outlived it.
+
+    Somebody else's would be left its part, and the position its stop for the rest alone.
+    """
+    rests = intent.type is OrderType.LIMIT
+    return rests and intent.strategy == EXTERNAL and intent.reason.endswith(IN_NO_JOURNAL)
 
 
 def _is_entry(intent: OrderIntent) -> bool:

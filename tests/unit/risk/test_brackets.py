@@ -19,6 +19,7 @@ from daemon.core.events import (
     ProtectionFailed,
     Side,
 )
+from daemon.core.ids import IN_NO_JOURNAL
 from daemon.risk.brackets import Brackets, Leg, Missing, Plan, plan
 from tests.bracket_desk import BracketDesk
 from tests.samples import DAY, OPEN, SBIN, intend
@@ -249,6 +250,17 @@ def test_what_somebody_placed_in_the_app_is_left_alone_then(desk: BracketDesk) -
     desk.settle()
     assert desk.position == 30
     assert desk.orders() == ["Xapp"]
+
+
+def test_a_target_of_ours_that_no_journal_knows_makes_room(desk: BracketDesk) -> None:
+    """It left in a process that was killed before it could write: it is no reason to hold anything without a stop."""
+    hold(desk)
+    desk.adopt(Side.SELL, 100, 820, IN_NO_JOURNAL)
+    desk.pass_s()
+    assert "Xapp" in desk.leaving
+    desk.settle(2)
+    assert "Xapp" not in desk.working
+    assert desk.legs() == [STOP, TARGET]
 
 
 def test_a_target_that_is_refused_again_and_again_is_taken_by_us(desk: BracketDesk) -> None:
