@@ -94,9 +94,6 @@ class Owed(StrEnum):
     next process."""
 
 
-OWED: Final = frozenset(one.value for one in Owed)
-
-
 class Migration:
     """See the module."""
 
@@ -352,7 +349,7 @@ class Migration:
         self.results = {one.day: one for one in event.results}
         self.probation = {one.day: one for one in event.probation}
         self.canary = event.canary
-        self.owed = Owed(event.owed) if event.owed in OWED else Owed.NOTHING  # of another version
+        self.owed = next((one for one in Owed if one == event.owed), Owed.NOTHING)  # another version may owe others
 
     def _changed(self, event: MigrationChanged) -> None:
         promoted, canary = self._in_charge_by_now, self.canary
@@ -401,7 +398,7 @@ class Migration:
             if event.state is not CanaryState.RUNNING:
                 self._paid(Owed.PROMOTE)
             self.refused = event.reason if self._given else ""
-        elif self.owed is Owed.END and event.state is not CanaryState.RUNNING:
+        elif event.state is not CanaryState.RUNNING:
             self._paid(Owed.END, Owed.RESTORE if event.state is CanaryState.PROMOTED else Owed.NOTHING)
 
     def _paid(self, what: Owed, then: Owed = Owed.NOTHING) -> None:
