@@ -282,6 +282,8 @@ class RiskActor(Actor):
         now, closing = self._clock.now_ns(), self.closing
         if why and intent.strategy == PROTECTION and self.book.of(symbol).position and closing.retries.due(symbol, now):
             closing.close(symbol, why, now)
+        elif intent.strategy == PROTECTION and not why:
+            closing.close_owed()
         self._protect(symbol, event.ts)
 
     # -- stop and target --------------------------------------------------------------------------------------------
@@ -293,7 +295,9 @@ class RiskActor(Actor):
         protector = self._protector
         if protector.waits(symbol) and not protector.holds_up(symbol):
             self._go_on(symbol)
-        closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or symbol in self.closing.retries.owed
+        retries = self.closing.retries
+        owed = symbol in retries.owed and not retries.puts_off(symbol, self._clock.now_ns())
+        closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
 
     def _protect_all(self, ts: int) -> None:
@@ -326,6 +330,7 @@ class RiskActor(Actor):
         held = self.book.of(symbol).position * (1 if decision.action is Action.CLOSE_LONG else -1)
         if held <= 0 or not self._protector.holds_up(symbol) or not self._may_exit(symbol):
             return False
+        self.closing.retries.owed.pop(symbol, None)
         self._protector.make_room(decision, symbol, self._clock.now_ns())
         return True
 

@@ -124,7 +124,7 @@ class Closing:
             if not self.open() and not disputed:  # flat is what the broker's book says, too
                 self.flatten_reason = ""
             return
-        self._close_owed()
+        self.close_owed()
         if self.symbols:
             self.close_symbols()
         if self._bare:
@@ -190,13 +190,15 @@ class Closing:
             if reason:
                 self.close_all(reason, symbol)
 
-    def _close_owed(self) -> None:
-        """Try the exits of strategies that failed again, until they are done or taken back."""
+    def close_owed(self) -> None:
+        """Try strategies' exits that failed again, once stop and target are off, until they are done or taken back."""
         now = self._clock.now_ns()
         for symbol, (side, reason) in list(self.retries.owed.items()):
             if self._book.of(symbol).position * side.sign >= 0:
                 del self.retries.owed[symbol]
-            elif symbol not in self._book.unsettled and self.retries.due(symbol, now):
+            elif symbol in self._book.unsettled or self._book.legs(symbol):
+                continue
+            elif self.retries.due(symbol, now):
                 self.close(symbol, reason, now)
 
     def close(self, symbol: str, reason: str, now: int) -> None:

@@ -20,6 +20,8 @@ from daemon.core.events import EXTERNAL, MANUAL, PROTECTION, OrderCancelled, Ord
 RETRY_NS: Final = NS_PER_S
 """After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
 LONGEST_NS: Final = 16 * NS_PER_S
+PUT_OFF_NS: Final = 4 * NS_PER_S
+"""An exit whose next try is so far off leaves its place to stop and target until then."""
 STANDING: Final = frozenset(
     {
         "instrument", "missing_lot", "lot_size", "freeze_quantity", "order_quantity", "order_notional", "position",
@@ -109,6 +111,10 @@ class ExitRetries:
         """Whether an exit may be tried now."""
         refusal = self._latest.get(symbol)
         return refusal is None or now - refusal.ts >= refusal.pause_ns
+
+    def puts_off(self, symbol: str, now: int) -> bool:
+        """Whether a strategy's exit was refused so often that its stop is wanted until the next try."""
+        return symbol in self.owed and not self.due(symbol, now) and self._latest[symbol].pause_ns >= PUT_OFF_NS
 
     def forget(self, symbol: str | None = None) -> None:
         """Try at once again: something was done in the symbol, or (None) a person asked for it."""

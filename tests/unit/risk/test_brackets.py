@@ -114,6 +114,73 @@ def test_an_exit_of_the_strategy_waits_until_they_are_off_the_market(desk: Brack
     assert (desk.position, desk.working) == (0, {})
 
 
+def test_an_exit_that_the_venue_ends_again_and_again_gives_the_stop_its_place_back(desk: BracketDesk) -> None:
+    """As where somebody's own order would meet it: between two tries the position has its stop."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG)
+    for order_id in sorted(desk.leaving):
+        desk.let_go(order_id)
+    for pause_s in (1, 2):
+        (order_id,) = desk.orders(type=OrderType.MARKET)
+        desk.let_go(order_id)
+        assert desk.legs() == []
+        desk.pass_s(pause_s)
+    for pause_s in (4, 8, 16, 16):
+        (order_id,) = desk.orders(type=OrderType.MARKET)
+        desk.let_go(order_id)
+        assert desk.legs() == [STOP, TARGET]
+        desk.pass_s(pause_s - 1)
+        assert (desk.legs(), desk.orders(type=OrderType.MARKET)) == ([STOP, TARGET], [])
+        desk.pass_s()
+        for leg in ("stop", "target"):
+            assert desk.orders() == []
+            desk.let_go(desk.leg_leaving(leg))
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+    assert desk.said(ProtectionFailed) == []
+
+
+def test_an_exit_that_is_put_off_may_be_had_by_the_stop(desk: BracketDesk) -> None:
+    """Then there is nothing left to exit."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG)
+    for order_id in sorted(desk.leaving):
+        desk.let_go(order_id)
+    for _ in range(3):
+        desk.let_go(*desk.orders(type=OrderType.MARKET))
+        desk.pass_s(2)
+    desk.fill(desk.leg("stop"))
+    desk.settle(24)
+    assert (desk.position, desk.working) == (0, {})
+    assert len(desk.orders()) == 0
+    assert desk.actor.closing.retries.owed == {}
+
+
+def test_an_exit_found_ended_after_a_restart_waits_until_stop_and_target_are_off(desk: BracketDesk) -> None:
+    """Both at once could sell twice what is held."""
+    hold(desk)
+    exit_id = _exit_beside_both(desk)
+    assert desk.orders(type=OrderType.MARKET) == [exit_id]
+    desk.let_go(exit_id)
+    desk.pass_s()
+    assert desk.orders(type=OrderType.MARKET) == []
+    stop, target = desk.leg_leaving("stop"), desk.leg_leaving("target")
+    desk.let_go(stop)
+    assert desk.orders(type=OrderType.MARKET) == []
+    desk.let_go(target)
+    assert len(desk.orders(type=OrderType.MARKET)) == 1
+
+
+def _exit_beside_both(desk: BracketDesk) -> str:
+    """A strategy's exit of an earlier process, whose stop and target were placed again since."""
+    intent = intend(
+        "Pold", Side.SELL, 100, ts=desk.clock.now_ns(), type=OrderType.MARKET, reduces=True, strategy="rules"
+    )
+    desk.intents["Pold"], desk.working["Pold"] = intent, 100
+    desk.actor.book.order_opened(intent)
+    return intent.order_id
+
+
 def test_an_exit_that_the_stop_was_quicker_than_is_none(desk: BracketDesk) -> None:
     """It is gone with the position."""
     hold(desk)
