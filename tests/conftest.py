@@ -23,13 +23,8 @@ SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
 """Whole daemons, whole tapes, whole sessions."""
 SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
-UNTRACED = (
-    "property/", "simulation/", "integration/test_canary", "integration/test_json_form", "integration/test_ladder",
-    "integration/test_restart_at_noon", "integration/test_shadow", "integration/test_thinking", "replay/test_baseline",
-    "replay/test_corporate", "replay/test_novelty", "replay/test_replay", "replay/test_report", "replay/test_shadow",
-    "replay/test_verify", "replay/test_week_of_faults",
-)  # fmt: skip
-"""They walk the same lines hundreds of times: traced for coverage they would take twice as long."""
+TRACED = ("unit/", "conformance/")
+"""Coverage is counted here: whole days and properties walk the same lines again and again, for half as long again."""
 CHILDREN = pytest.StashKey[int]()
 
 
@@ -58,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place = item.path.relative_to(here)
         if not SLOW_FOLDERS.isdisjoint(place.parts) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-        if item.get_closest_marker("hypothesis") is not None or str(place).startswith(UNTRACED):
+        if item.get_closest_marker("hypothesis") is not None or not str(place).startswith(TRACED):
             item.add_marker("no_cover")
 
 
@@ -94,9 +89,14 @@ def _children() -> int:
 
 @pytest.fixture(autouse=True)
 def _logs_as_they_were() -> Iterator[None]:
-    """A command that a test runs in this process sets up logging on a stream that is closed when the test ends."""
+    """A command that a test runs in this process sets up logging on a stream that is closed when the test ends.
+
+    Where none does, an exception is told as plainly as the daemon tells it: the library's way takes most of a second.
+    """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], console])
     yield
     structlog.reset_defaults()
     root.handlers[:] = handlers

@@ -46,7 +46,7 @@ def start(*prefix: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_every_signal_that_asks_for_the_end_is_told(number: signal.Signals) -> None:
     """By name, and the process ends by itself."""
-    process = start()
+    process = start("env", "--default-signal=HUP")  # the tests may run under nohup
     process.send_signal(number)
     assert process.communicate() == (f"{number.name}\n", None)
     assert process.returncode == 0
