@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from coverage import Coverage
 from hypothesis import settings
 
 from models.errors import RuntimeUnavailable
@@ -35,6 +36,13 @@ def pytest_configure() -> None:
     if wanted not in PROFILES:
         raise pytest.UsageError(f"HYPOTHESIS_PROFILE={wanted}: expected one of {', '.join(PROFILES)}")
     settings.load_profile(wanted)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Stop what pytest-cov starts in a worker before it starts the worker's own: it would trace what is untraced."""
+    if hasattr(session.config, "workerinput") and (early := Coverage.current()) is not None:
+        early.stop()
 
 
 def pytest_xdist_auto_num_workers() -> int | None:
