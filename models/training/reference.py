@@ -7,6 +7,7 @@ the same rules (no direct flip from long to short, flat at the end), so no model
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -81,8 +82,9 @@ def interpolate(table: FloatArray, belief: FloatArray, vol_state: IntArray) -> F
     return np.asarray(low * (1 - fx) + high * fx)
 
 
+@lru_cache(maxsize=4)
 def solve(market: HiddenRegimeMarket, grid: int = 40, nodes: int = 31) -> Reference:
-    """Backward induction over (belief, volatility state, position, bars left).
+    """Backward induction over (belief, volatility state, position, bars left); the newest few are remembered.
 
     ``grid`` cells along each of the two belief axes; ``nodes`` points of the return, spread evenly over ±5 standard
     deviations and weighted by the exact predictive density.
@@ -115,6 +117,7 @@ def solve(market: HiddenRegimeMarket, grid: int = 40, nodes: int = 31) -> Refere
         cost = market.cost_bp * np.abs(POSITIONS[:, None] - POSITIONS[None, :])
         choices = np.where(REACHABLE, held[..., None, :] - cost, -np.inf)
         value = choices.max(axis=-1)
+    table.setflags(write=False)
     return Reference(market, table)
 
 

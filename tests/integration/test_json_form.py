@@ -49,6 +49,7 @@ MONEY = {
 SHORT = (
     "training_params.steps=1", "training_params.batch_sessions=2", "training_params.min_sessions=4",
     "training_params.validation_sessions=4", "training_params.validate_every=1", "training_params.checkpoint_every=1",
+    "training_params.estimate_sessions=200", "training_params.novelty_sessions=200",
     "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]",
     "performance.runtime=torch",
 )  # fmt: skip
@@ -208,7 +209,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "model info": lambda place: [str(place.model), *place.settings("performance.runtime=torch")],
     "model export": lambda place: [str(place.model), "--format", "float32", "-o", str(place.root / "f.safetensors")],
     "model calibrate": lambda place: [str(place.model), "-o", str(place.root / "c.safetensors"),
-                                      *place.settings("training_params.novelty_sessions=40")],
+                                      *place.settings(*SHORT, "training_params.novelty_sessions=40")],
     "model verify": lambda place: [str(place.model)],
     "model install": lambda place: [str(place.model), "--name", "first", *place.store()],
     "model list": lambda place: place.store(),

@@ -90,8 +90,13 @@ def comparable(decisions: list[Decision], after: int) -> list[Decision]:
     return [msgspec.structs.replace(one, latency_ns=0) for one in decisions if one.ts_bar > after]
 
 
-@pytest.mark.parametrize("strategy", SETTINGS)
-@pytest.mark.parametrize("lost_s", [0, 28])
+@pytest.mark.parametrize(
+    ("lost_s", "strategy"),
+    [
+        (0, "rules"), (28, "rules"), (0, "entries"), (28, "entries"), (28, "hrm"),
+        pytest.param(0, "hrm", marks=pytest.mark.nightly),
+    ],
+)  # fmt: skip
 def test_the_next_decisions_are_those_of_a_daemon_that_never_stopped(
     tmp_path: Path, strategy: str, lost_s: int
 ) -> None:

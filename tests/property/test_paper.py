@@ -117,13 +117,10 @@ def test_cutting_changes_nothing(
             assert other_venue.last_price(symbol) == venue.last_price(symbol)
 
 
-@settings(max_examples=examples(300))
-@given(market=markets(), orders=intents(), paper=PAPERS)
-def test_no_fill_is_early_late_or_too_large(
-    market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
+def no_fill_is_early_late_or_too_large(
+    market: TickBatch, orders: list[tuple[OrderIntent, int]], fills: list[Fill], venue: PaperVenue
 ) -> None:
     """Fills come strictly after the order is active and before the close, on ticks that exist, up to its quantity."""
-    fills, venue = run(market, orders, [], paper)
     active = {order.order_id: start for order, start in orders}
     wanted = {order.order_id: order for order, _ in orders}
     assert len({fill.fill_id for fill in fills}) == len(fills)
@@ -143,11 +140,8 @@ def test_no_fill_is_early_late_or_too_large(
         assert 0 <= done <= order.quantity
 
 
-@settings(max_examples=examples(300))
-@given(market=markets(), orders=intents(), paper=PAPERS)
-def test_no_fill_flatters(market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings) -> None:
+def no_fill_flatters(market: TickBatch, orders: list[tuple[OrderIntent, int]], fills: list[Fill]) -> None:
     """A market fill is never better than the quote or last price of its moment; a limit fill is at the limit."""
-    fills, _ = run(market, orders, [], paper)
     wanted = {order.order_id: order for order, _ in orders}
     for fill in fills:
         order = wanted[fill.order_id]
@@ -161,13 +155,10 @@ def test_no_fill_flatters(market: TickBatch, orders: list[tuple[OrderIntent, int
         assert any(fill.side.sign * (float(fill.price) - base) >= -1e-9 for base in bases)
 
 
-@settings(max_examples=examples(300))
-@given(market=markets(), orders=intents(), paper=PAPERS)
-def test_displayed_quantity_is_given_once(
-    market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
+def displayed_quantity_is_given_once(
+    market: TickBatch, orders: list[tuple[OrderIntent, int]], fills: list[Fill]
 ) -> None:
     """Market fills of one moment never exceed what all ticks of that moment displayed together."""
-    fills, _ = run(market, orders, [], paper)
     wanted = {order.order_id: order for order, _ in orders}
     for moment in {(fill.ts, fill.symbol, fill.side) for fill in fills}:
         ts, symbol, side = moment
@@ -184,13 +175,8 @@ def test_displayed_quantity_is_given_once(
         assert taken <= sizes[rows].sum()
 
 
-@settings(max_examples=examples(300))
-@given(market=markets(), orders=intents(), paper=PAPERS)
-def test_nothing_trades_with_nobody_or_outside_the_band(
-    market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
-) -> None:
+def nothing_trades_with_nobody_or_outside_the_band(market: TickBatch, fills: list[Fill]) -> None:
     """Every fill has a tick of its moment on which its other side isn't empty and whose band holds its price."""
-    fills, _ = run(market, orders, [], paper)
     for fill in fills:
         rows = np.flatnonzero((market.code == SYMBOLS.index(fill.symbol)) & (market.ts_recv == fill.ts))
         if fill.symbol == "NIFTY":
@@ -200,3 +186,16 @@ def test_nothing_trades_with_nobody_or_outside_the_band(
         ends = market.upper_band if fill.side is Side.BUY else market.lower_band
         if ends is not None and not np.isnan(ends[rows]).any():
             assert (fill.side.sign * (float(fill.price) - ends[rows]) <= 1e-9).any()
+
+
+@settings(max_examples=examples(300))
+@given(market=markets(), orders=intents(), paper=PAPERS)
+def test_every_fill_is_one_that_could_be_had(
+    market: TickBatch, orders: list[tuple[OrderIntent, int]], paper: PaperSettings
+) -> None:
+    """In time, on a tick that exists, of what was there, within the band and at no better a price."""
+    fills, venue = run(market, orders, [], paper)
+    no_fill_is_early_late_or_too_large(market, orders, fills, venue)
+    no_fill_flatters(market, orders, fills)
+    displayed_quantity_is_given_once(market, orders, fills)
+    nothing_trades_with_nobody_or_outside_the_band(market, fills)

@@ -28,6 +28,7 @@ Capture = pytest.CaptureFixture[str]
 SHORT = [
     "training_params.steps=2", "training_params.batch_sessions=2", "training_params.min_sessions=4",
     "training_params.validation_sessions=4", "training_params.validate_every=2", "training_params.checkpoint_every=1",
+    "training_params.estimate_sessions=200", "training_params.novelty_sessions=200",
     "hierarchical_reasoning_model.act.max_segments=2", "hierarchical_reasoning_model.act.complexity_steps=[]",
 ]  # fmt: skip
 

@@ -163,7 +163,7 @@ def test_values_that_json_cannot_hold_do_not_raise(stream: io.StringIO) -> None:
 
 
 LEAVES = st.text() | st.binary() | st.integers() | st.floats()
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
 @given(values=st.dictionaries(st.text(), VALUES))

@@ -394,26 +394,13 @@ def _numbers(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-BEYOND = ["1e400", ".nan"]
-SPELT_OTHERWISE = ["1" + "0" * 30, "1.0e300", ".inf", "-.inf", "nan", "Infinity"]
-
-
-@pytest.mark.parametrize("value", [*BEYOND, *(pytest.param(one, marks=pytest.mark.nightly) for one in SPELT_OTHERWISE)])
-@pytest.mark.slow
+@pytest.mark.parametrize("value", ["1e400", ".nan", "1" + "0" * 30, "1.0e300", ".inf", "-.inf", "nan", "Infinity"])
 def test_no_number_is_beyond_all_measure(value: str) -> None:
     """A limit of such a size is no limit: every number of the settings has bounds."""
     numbers = _numbers(Settings)
     assert {"risk.max_daily_loss", "risk.max_order_quantity", "feed.speed", "training_params.steps"} <= set(numbers)
-    accepted = [key for key in numbers if not _refuses(f"{key}={value}")]
-    assert accepted == []
-
-
-def _refuses(override: str) -> bool:
-    try:
-        load_settings(None, [override])
-    except SettingsError:
-        return True
-    return False
+    says = refused(None, *(f"{key}={value}" for key in numbers))
+    assert set(re.findall(r"--set: ([a-z0-9_.]+): ", says)) >= set(numbers)
 
 
 @pytest.mark.parametrize("size", ["1e-300", "1000000000", "0.00001"])

@@ -239,12 +239,12 @@ def test_depth_policies_agree_with_adaptive_ones_at_their_depth(
 def test_markets_have_a_reference_that_nothing_random_beats(name: MarketName) -> None:
     """The best trader earns more than always long; labels cover every session."""
     simulated_market = market(name)
-    best = simulated_market.best_bp(200, 3)
-    expected = np.nan_to_num(simulated_market.sessions(200, 3).expected_bp).reshape(200, -1)
+    best = simulated_market.best_bp(60, 3)
+    expected = np.nan_to_num(simulated_market.sessions(60, 3).expected_bp).reshape(60, -1)
     always = expected.sum(axis=1).mean() - 2 * simulated_market.cost_bp
     assert best.mean() > max(always, 0.0)
-    assert len(simulated_market.regimes(200, 3)) == 200
-    assert np.unique(simulated_market.regimes(200, 3)).size == 3
+    assert len(simulated_market.regimes(60, 3)) == 60
+    assert np.unique(simulated_market.regimes(60, 3)).size == 3
 
 
 @pytest.mark.parametrize("fixed", [None, 30])

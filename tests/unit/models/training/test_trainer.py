@@ -70,8 +70,15 @@ def weights(model: HRM) -> bytes:
     return b"".join(tensor.detach().numpy().tobytes() for tensor in model.state_dict().values())
 
 
-@pytest.mark.parametrize("halt_target", list(HaltTarget))
-@pytest.mark.parametrize("optimizer", list(Optimizer))
+@pytest.mark.parametrize(
+    ("optimizer", "halt_target"),
+    [
+        (Optimizer.ADAMW, HaltTarget.IMPROVEMENT),
+        (Optimizer.ADAM_ATAN2, HaltTarget.REFERENCE),
+        pytest.param(Optimizer.ADAMW, HaltTarget.REFERENCE, marks=pytest.mark.nightly),
+        pytest.param(Optimizer.ADAM_ATAN2, HaltTarget.IMPROVEMENT, marks=pytest.mark.nightly),
+    ],
+)
 def test_same_settings_same_weights(
     hrm: HRMSettings,
     training: TrainingSettings,
@@ -338,8 +345,10 @@ def test_pieces_give_the_gradient_of_the_whole(
 
 def test_bf16_trains(hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path) -> None:
     """Mixed precision gives finite weights that differ from fp32's, with piecewise passes and labels at the start."""
-    objective = training.objective.model_copy(update={"warm_start_steps": 2})
-    mixed = training.model_copy(update={"precision": Precision.BF16, "rows_at_once": 11, "objective": objective})
+    objective = training.objective.model_copy(update={"warm_start_steps": 1})
+    mixed = training.model_copy(
+        update={"precision": Precision.BF16, "rows_at_once": 11, "objective": objective, "steps": 3}
+    )
     result = make(hrm, mixed, sessions, tmp_path / "a").run()
     assert all(bool(tensor.isfinite().all()) for tensor in result.model.state_dict().values())
     plain = make(hrm, mixed.model_copy(update={"precision": Precision.FP32}), sessions, tmp_path / "b").run()
@@ -394,7 +403,12 @@ def test_training_learns_a_market_without_noise(hrm: HRMSettings, tmp_path: Path
     """Where the drift is plain to see a short run earns most of what the best trader earns."""
     easy = HiddenRegimeMarket(bars=16, drift_bp=8.0, stay_trend=0.97, stay_flat=0.9, vol_bp=(2.0, 2.5), cost_bp=1.0)
     training = TrainingSettings(
-        steps=120, batch_sessions=12, target=Target.CONDITIONAL_MEAN, validate_every=120, checkpoint_every=120
+        steps=80,
+        batch_sessions=12,
+        target=Target.CONDITIONAL_MEAN,
+        validate_every=80,
+        checkpoint_every=80,
+        estimate_sessions=200,
     )
     validation = simulated_sessions(easy, 50, seed=77)
     notes = Notes()
