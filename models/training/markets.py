@@ -28,7 +28,7 @@ class MarketName(StrEnum):
 
 @dataclass(frozen=True)
 class HiddenRegime:
-    """The hidden-regime market with its reference; solving takes about a second."""
+    """The hidden-regime market with its reference; solving takes a second or two, once."""
 
     market: HiddenRegimeMarket = field(default_factory=HiddenRegimeMarket)
 
