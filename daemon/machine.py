@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from daemon.calls.pen import Pen
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
 from daemon.core.growing import DiskFile, GrowingFile
 from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
@@ -38,6 +39,8 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Opens the file that the journal is written to."""
     file: Callable[[Path], GrowingFile] = DiskFile
     """Creates a file that ticks are recorded in."""
+    pen: Callable[[int], Pen] = Pen
+    """Writes into the open file of past calls."""
     gateway: Callable[[Any], AbstractAsyncContextManager[Link]] | None = None
     """A link to the venue's ticks in place of the adapter's own; is given what the adapter's is."""
     chance: Callable[[int], bytes] = secrets.token_bytes

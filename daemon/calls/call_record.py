@@ -14,14 +14,14 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from daemon.calls.pen import Pen, Write
+from daemon.calls.pen import Pen
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import SettingsError
 
@@ -103,10 +103,10 @@ class Calls:
 class CallRecord:
     """The file of an account's calls; `shared` is the only way to them."""
 
-    def __init__(self, path: Path, slots: int, write: Write = os.pwrite) -> None:
+    def __init__(self, path: Path, slots: int, pen: Callable[[int], Pen] = Pen) -> None:
         """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be.
 
-        `write` takes the place of `os.pwrite` from then on.
+        `pen`: what writes into the open file from then on.
         """
         self._path = path
         self._known = Calls(slots)
@@ -123,7 +123,7 @@ class CallRecord:
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
         self._known = found
-        self._pen = Pen(self._file, write)
+        self._pen = pen(self._file)
         self._behind: int | None = None
         """Where the file stands still: the first call that isn't in it."""
 

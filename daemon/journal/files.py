@@ -70,9 +70,11 @@ class OpenedFiles:
             place = f"{self._path}{suffix}"
             try:
                 found = os.stat(place)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 if suffix in self._known:
                     return f"{place} was deleted while hrmd was writing it"
+                continue
+            except OSError:  # a disk that doesn't say what is there has lost nothing by that
                 continue
             if self._known.setdefault(suffix, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
                 return f"{place} was replaced by another file while hrmd was writing it"
@@ -103,6 +105,6 @@ class OpenedFiles:
     def _is_foreign(self) -> bool:
         try:
             found = os.stat(self._path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return self._known.get("") != (found.st_dev, found.st_ino)

@@ -27,6 +27,7 @@ from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
 from daemon.strategy.switching import Loader
+from tests.simulation.files import SmallFiles, beside
 from tests.simulation.loop import JOB_S, PROCESS, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
@@ -248,7 +249,7 @@ class SimHand:
 
     def begin(self, turn: Turn) -> None:
         """The first turn comes soon."""
-        self._turn = turn
+        self._turn = beside(turn)
         self._schedule(self._write_s())
 
     def wake(self) -> None:
@@ -359,7 +360,7 @@ class SimWorker:
         if self._free_s == float("inf"):
             return
         self._free_s = max(self._free_s, loop.time()) + (takes_s or 0.0)
-        loop.call_at(self._free_s, job)
+        loop.call_at(self._free_s, beside(job))
 
     def end(self, *, wait: bool) -> None:
         """What it was given is done all the same; nobody waits while something is open."""
@@ -393,6 +394,8 @@ class Computer:
         self.clocks = Clocks(loop, wall_ns)
         self.disk = Disk(loop, random.Random(f"disk:{seed}"))
         self.tapes = TapeDisk(loop, random.Random(f"tapes:{seed}"), self.disk)
+        self.files = SmallFiles(loop, seed, directory, SimFlag)
+        self.files.journal_hangs = lambda: self.disk.hangs
         self.directory = directory
         self.journal = directory / "journal.sqlite"
         self.connect: Callable[[Assignment], Link] | None = None
@@ -410,7 +413,7 @@ class Computer:
         """As the daemon is given it."""
         return Machine(
             readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=self._worker,
-            hand=self._hand, database=self._database, file=self.tapes.create, gateway=self._gateway,
+            hand=self._hand, database=self._database, file=self.tapes.create, pen=self.files.pen, gateway=self._gateway,
             chance=self.rng.randbytes, flag=SimFlag, models=self.models,
         )  # fmt: skip
 
@@ -418,7 +421,7 @@ class Computer:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
         if name in ASKED:
-            return self.loop.rng.uniform(*JOB_S) + (self.disk.hangs if name in ON_DISK else 0.0)
+            return self.loop.rng.uniform(*JOB_S) + (self.files.hangs if name in ON_DISK else 0.0)
         if name != "inference":
             if now < self.no_load_until:
                 return None
@@ -435,6 +438,7 @@ class Computer:
         for hand in self.hands:
             hand.look_again()
         self.tapes.heal()
+        self.files.heal()
         self.clocks.drift(0.0)
         self.slow_thought_until = self.no_thought_until = self.no_load_until = 0.0
 
@@ -490,6 +494,7 @@ class Computer:
             with wal.open("r+b") as file:
                 file.truncate(self.rng.randrange(before, after))
         if torn:
+            self.files.lose_power()
             self.clocks.reboot()
         return forgets
 

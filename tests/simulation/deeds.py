@@ -403,4 +403,9 @@ DEEDS: dict[Do, Deed] = {
     Do.TAPE_UNCUT: _until("tapes", "uncut_until"),
     Do.TAPE_SLOW: _until("tapes", "slow_until"),
     Do.TAPE_FORGETS: _until("tapes", "forgets_until"),
+    Do.FILES_FULL: _until("files", "full_until"),
+    Do.FILES_BROKEN: _until("files", "broken_until"),
+    Do.FILES_READ_ONLY: _until("files", "read_only_until"),
+    Do.FILES_HANG: _until("files", "hangs_until"),
+    Do.FILES_FORGET: lambda world, action: world.files.forget_from_now_on(action.seconds),
 }

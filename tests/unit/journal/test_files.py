@@ -56,6 +56,23 @@ def move_away(path: Path) -> None:
     path.rename(path.with_name("journal.1"))
 
 
+async def test_a_disk_that_does_not_say_what_is_there_has_lost_nothing(tmp_path: Path) -> None:
+    """Neither is that said, nor is a fresh file put in the place of one that is there."""
+    path, away = tmp_path / "deep" / "j.sqlite", tmp_path / "away"
+    journal = Journal(path, safe=True)
+    await written(journal, halts(0, 50))
+    path.parent.rename(away)
+    path.parent.symlink_to(path.parent)  # whoever looks there is told of an error, not that nothing is there
+    await written(journal, halts(50, 1))
+    await written(journal, halts(51, 10))
+    assert journal.trouble == ""
+    path.parent.unlink()
+    away.rename(path.parent)
+    await written(journal, halts(61, 10))
+    journal.close()
+    assert journaled(path) == halts(0, 71)
+
+
 @pytest.mark.parametrize("accident", [delete_all, delete_directory, delete_it, delete_wal, move_away])
 async def test_a_file_that_is_gone_is_said_and_made_anew(tmp_path: Path, accident: Callable[[Path], None]) -> None:
     """The trouble is there when the next record is durable, stays, and the place holds every record again."""
