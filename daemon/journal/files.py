@@ -11,7 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from daemon.core.files import sync_directory
+from daemon.core.files import is_there, sync_directory
 
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
@@ -37,8 +37,9 @@ class UnwrittenMark:
     """
 
     def __init__(self, path: Path) -> None:
+        """Raises `OSError` where the disk doesn't say whether it stands."""
         self.place = Path(f"{path}.unwritten")
-        self.stands = self.place.exists()
+        self.stands = is_there(self.place)
 
     def put(self) -> None:
         """The journal can't be written; where the name can't be either, nothing says so after a restart."""

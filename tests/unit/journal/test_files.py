@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.errors import JournalError
+from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event, Halt
 from daemon.journal.files import OpenedFiles, place_beside
+from daemon.journal.reader import JournalReader, is_blank
 from daemon.journal.writer import Journal
+from daemon.recovery.holds import hold_written
+from daemon.recovery.repair import repair
 from tests.samples import journaled
 
 
@@ -71,6 +74,17 @@ async def test_a_disk_that_does_not_say_what_is_there_has_lost_nothing(tmp_path:
     await written(journal, halts(61, 10))
     journal.close()
     assert journaled(path) == halts(0, 71)
+
+
+@pytest.mark.parametrize("look", [is_blank, JournalReader, Journal, lambda path: hold_written(path, []), repair])
+def test_what_can_not_be_looked_at_is_not_taken_for_a_new_journal(
+    tmp_path: Path, look: Callable[[Path], object]
+) -> None:
+    """Or a start would begin with a blank account, and delete the journal where it is refused."""
+    path = tmp_path / "deep" / "j.sqlite"
+    path.parent.symlink_to(path.parent)
+    with pytest.raises(UsageError, match=r"j\.sqlite: .*symbolic links"):
+        look(path)
 
 
 @pytest.mark.parametrize("accident", [delete_all, delete_directory, delete_it, delete_wal, move_away])
