@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,9 @@ async def test_a_disk_that_does_not_say_what_is_there_has_lost_nothing(tmp_path:
     assert journaled(path) == halts(0, 71)
 
 
-@pytest.mark.parametrize("look", [is_blank, JournalReader, Journal, lambda path: hold_written(path, []), repair])
+@pytest.mark.parametrize(
+    "look", [is_blank, JournalReader, partial(Journal, safe=True), lambda path: hold_written(path, []), repair]
+)
 def test_what_can_not_be_looked_at_is_not_taken_for_a_new_journal(
     tmp_path: Path, look: Callable[[Path], object]
 ) -> None:
