@@ -19,6 +19,7 @@ import msgspec
 from daemon.calls.pen import Pen
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
 from daemon.core.growing import DiskFile, GrowingFile
+from daemon.core.own_loop import OwnLoop, SideLoop
 from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
 from daemon.feed.live.frames import Link
 from daemon.journal.writer import open_database
@@ -47,5 +48,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """So many bytes that nobody can foresee."""
     flag: Callable[[], Flag] = threading.Event
     """What a thread waits for until the loop sets it."""
+    side_loop: Callable[[str], SideLoop] = OwnLoop
+    """On which the control API answers, beside the loop that trades."""
     models: Callable[[], Loader] | None = None
     """Loads models in place of the files of this computer."""

@@ -1,34 +1,27 @@
 """An operator at the HTTP control API, over the simulated network: asks again under one key until there is an answer.
 
-The server is the daemon's own (`ControlServer`), in the daemon's process, but on its loop: the thread that it has in
-life is not simulated. Invariant: one wish is one key, however often it is asked.
+The server is the daemon's own (`ControlService`), on a loop beside the one that trades (`SimSideLoop`), which may stand
+still by itself. Invariant: one wish is one key, however often it is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 
-from daemon.control.backtests import Backtests
 from daemon.control.idempotency import HEADER
-from daemon.control.server import ControlServer
-from daemon.control.stream import Stream
 from daemon.core.events import TradingState
-from daemon.run.service import Service
 from tests.simulation.plan import HEALED_S, Action
 from tests.simulation.promises import SETTLES_S
-from tests.simulation.settings import MOST_UNITS
+from tests.simulation.settings import MOST_UNITS, PORT
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-PORT = 8642
-TOKEN = "of-the-simulated-operator"
 ANSWER_S = 3.0
 TRIES = 6
 OVERTAKEN_S = 100.0
@@ -41,23 +34,6 @@ COMMANDS = {
 """By the last word of a path, the event that a command is on the bus."""
 TUNES = ("config", "reload")
 """Words that change settings."""
-
-
-async def serve(service: Service) -> None:
-    """Listen, for as long as the daemon trades."""
-    app = service.app
-    migration = app.migration_desk
-    assert migration is not None, "a service goes on where the run before left off"
-    control = app.settings.control.model_copy(update={"port": PORT})
-    server = ControlServer(
-        control, service.view, app.plan.clock, service.metrics, TOKEN, app.desk, app.model_desk, migration,
-        tuning=service.tuning, backtests=Backtests(Path("recorded"), []), stream=Stream(service.view.order),
-    )  # fmt: skip
-    await server.start()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await server.stop()
 
 
 class Clerk:
@@ -112,8 +88,9 @@ class Clerk:
     async def _once(self, word: str, key: str, body: dict[str, Any]) -> tuple[int, bytes]:
         """Status and body; 0 where there is no answer."""
         method, path = ("PUT", "/api/config") if word == "config" else ("POST", f"/control/{word}")
-        headers = {"Authorization": f"Bearer {TOKEN}", HEADER: key}
         try:
+            token = self._world.settings.control.token_file.read_text().strip()  # as `hrmd ctl` does
+            headers = {"Authorization": f"Bearer {token}", HEADER: key}
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session,
                 session.request(method, f"http://127.0.0.1:{PORT}{path}", json=body, headers=headers) as answer,

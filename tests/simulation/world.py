@@ -28,7 +28,7 @@ from daemon.shadow.agents import Agent, own_settings
 from strategies.base import Strategy
 from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
-from tests.simulation.clerk import Clerk, serve
+from tests.simulation.clerk import Clerk
 from tests.simulation.computer import Computer
 from tests.simulation.corporate import name_it_late, split_of
 from tests.simulation.deeds import DEEDS
@@ -36,7 +36,7 @@ from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
-from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, EXCUSES_NOTHING, HEALED_S, Action, Plan
+from tests.simulation.plan import ACTIVE_WITHIN_S, EXCUSES_NOTHING, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S, at_its_end
 from tests.simulation.record import journaled, newest
 from tests.simulation.recorded import Recorded
@@ -240,7 +240,7 @@ class World:
         self.recorded.begin_life(self, service.recorder, service.app.bus)
         self.service = service
         try:
-            await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
+            await service.run()
             self.ends["orderly"] += 1
             self.watch.end_life()
             at_its_end(self)
