@@ -16,6 +16,7 @@ from daemon.calls.call_record import CallRecord
 from daemon.calls.outcome import Unknown
 from daemon.calls.pen import Parts, Pen
 from daemon.control.idempotency import Repeats
+from daemon.control.server import ControlServer
 from daemon.core.errors import SettingsError
 from daemon.core.events import Event, Fill, SettingChanged
 from daemon.core.own_code import OwnCodeFailed
@@ -147,6 +148,16 @@ def _once_only(right: Wrong, self: TokenKeeper, found: Any) -> None:
     self._seen = found[0]
 
 
+_DOOR: dict[int, asyncio.Lock] = {}
+
+
+async def _one_after_the_other(right: Wrong, self: ControlServer, *arguments: Any) -> Any:
+    """Whoever asks for something waits for all who came before."""
+    async with _DOOR.setdefault(id(self), asyncio.Lock()):
+        await asyncio.sleep(0.2)
+        return await right(self, *arguments)
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -175,6 +186,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "refused_for_good": (CallRecord, "__init__", _for_good),
     "calls_written_on_the_loop": (Pen, "put", _on_the_loop),
     "calls_not_on_record": (CallRecord, "_write", _nothing),
+    "one_after_the_other": (ControlServer, "_carried_out", _one_after_the_other),
     "a_token_is_read_once": (TokenKeeper, "_take", _once_only),
 }
 """Name: (class, method, what is put in its place)."""

@@ -10,7 +10,7 @@ from daemon.settings.tree import Settings
 from tests.samples import settings_of
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
-from tests.simulation.plan import BY_HTTP, Plan
+from tests.simulation.plan import SERVED, Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.succession import SESSIONS
 from tests.simulation.venue import SYMBOLS
@@ -63,7 +63,7 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
     record = {"record": RECORDING.model_copy(update={"path": directory / "tapes"})} if plan.records else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
     names = {"token_file": directory / "control.token", "tokens_file": directory / "control.tokens"}
-    control = {"enabled": True, "port": PORT, **names} if plan.has(*BY_HTTP) else {}
+    control = {"enabled": True, "port": PORT, **names} if plan.has(*SERVED) else {}
     return base.model_copy(
         update={
             "control": base.control.model_copy(update=control),

@@ -36,7 +36,7 @@ from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
-from tests.simulation.plan import ACTIVE_WITHIN_S, EXCUSES_NOTHING, HEALED_S, Action, Plan
+from tests.simulation.plan import ACTIVE_WITHIN_S, ASKS_ONLY, EXCUSES_NOTHING, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S, at_its_end
 from tests.simulation.record import journaled, newest
 from tests.simulation.recorded import Recorded
@@ -103,6 +103,8 @@ class World:
         """How many cancellations the venue is yet to lose or refuse."""
         self.works_since: dict[str, float] = {}
         """Since when an order that was asked to be cancelled has been seen to work at the venue."""
+        self.upset_until = 0.0
+        """The same of what may be felt by who asks over HTTP."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
@@ -318,6 +320,8 @@ class World:
             return
         if action.do not in EXCUSES_NOTHING:
             self.troubled_until = max(self.troubled_until, self.loop.time() + action.seconds + SETTLES_S)
+        if action.do not in ASKS_ONLY:
+            self.upset_until = max(self.upset_until, self.loop.time() + action.seconds + SETTLES_S)
         self.pairs.append(f"{action.do}@{standing}")
         self._note(f"{action.do} ({action.seconds:g} s, {action.number}) while {standing}")
         DEEDS[action.do](self, action)
