@@ -66,7 +66,7 @@ class JournalReader:
         except FileNotFoundError:
             raise UsageError(f"{path}: no such journal") from None
         except OSError as error:
-            raise self._refusal(error, f"not an hrmd journal ({error.strerror})", error.strerror) from None
+            raise self._refusal(error, f"not an hrmd journal ({error.strerror})", str(error.strerror)) from None
         try:
             self._db = _read_only(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
