@@ -121,7 +121,7 @@ class App:
         bus.tap(COMMANDS, account.follow)
 
         # the path of a tick: into bars, to who decides, past the limits, to the venue, into the portfolio
-        self._calls = calls = budgets(settings, live=not plan.tapes, readings=machine.readings)
+        self._calls = calls = budgets(settings, machine, live=not plan.tapes)
         self.feed = ticks.feed(bus, settings, plan, market, calls)
         self.venue_time = venue_time = ticks.venue_time(self.feed, market.calendar)
         self.bars = BarsActor(

@@ -16,8 +16,10 @@ from typing import Any
 
 import msgspec
 
+from daemon.calls.pen import Pen
 from daemon.core.clock import MachineReadings, Readings, stopwatch_ns
 from daemon.core.growing import DiskFile, GrowingFile
+from daemon.core.own_loop import OwnLoop, SideLoop
 from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
 from daemon.feed.live.frames import Link
 from daemon.journal.writer import open_database
@@ -38,11 +40,15 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """Opens the file that the journal is written to."""
     file: Callable[[Path], GrowingFile] = DiskFile
     """Creates a file that ticks are recorded in."""
+    pen: Callable[[int], Pen] = Pen
+    """Writes into the open file of past calls."""
     gateway: Callable[[Any], AbstractAsyncContextManager[Link]] | None = None
     """A link to the venue's ticks in place of the adapter's own; is given what the adapter's is."""
     chance: Callable[[int], bytes] = secrets.token_bytes
     """So many bytes that nobody can foresee."""
     flag: Callable[[], Flag] = threading.Event
     """What a thread waits for until the loop sets it."""
+    side_loop: Callable[[str], SideLoop] = OwnLoop
+    """On which the control API answers, beside the loop that trades."""
     models: Callable[[], Loader] | None = None
     """Loads models in place of the files of this computer."""

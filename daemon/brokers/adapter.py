@@ -17,10 +17,11 @@ from daemon.brokers.history_download import HistorySource
 from daemon.calls.budget import RateBudget
 from daemon.calls.http import OnDate
 from daemon.core.bus import Bus
-from daemon.core.clock import Clock, LiveClock, PacedClock, Readings
+from daemon.core.clock import Clock, LiveClock, PacedClock
 from daemon.feed.live.feed import LiveFeed, Record
 from daemon.feed.live.frames import Link
 from daemon.feed.tick_filter import TickFilter
+from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import OrderBook
@@ -74,7 +75,7 @@ class Adapter(msgspec.Struct, frozen=True, kw_only=True):
     can: tuple[Ability, ...]
     account: Callable[[BrokerSettings], tuple[str, str]]
     """Name and API of the account: one daemon an account."""
-    budget: Callable[[BrokerSettings, Readings | None], RateBudget]
+    budget: Callable[[BrokerSettings, Machine], RateBudget]
     """The account's calls, which all processes share."""
     broker: MakeBroker
     feed: MakeFeed

@@ -10,13 +10,13 @@ from typing import Final
 
 from daemon.brokers.adapter import Ability, Adapter
 from daemon.calls.budget import RateBudget
-from daemon.core.clock import Readings
 from daemon.core.errors import SettingsError
 from daemon.fyers.access import history as fyers_history
 from daemon.fyers.access import rate_budget
 from daemon.fyers.broker import fyers_broker
 from daemon.fyers.feed import check_live, fyers_feed, ticks_are_real
 from daemon.fyers.findings import fyers_findings
+from daemon.machine import Machine
 from daemon.openalgo.access import history as openalgo_history
 from daemon.openalgo.access import rate_budget as openalgo_budget
 from daemon.openalgo.broker import openalgo_broker
@@ -35,7 +35,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
             title="Fyers API v3",
             can=tuple(Ability),
             account=lambda broker: (broker.fyers.app_id, broker.fyers.api_url),
-            budget=lambda broker, readings: rate_budget(broker.fyers, readings=readings),
+            budget=lambda broker, machine: rate_budget(broker.fyers, machine=machine),
             broker=fyers_broker,
             feed=fyers_feed,
             check_feed=check_live,
@@ -48,7 +48,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
             title="OpenAlgo API v1",
             can=(Ability.ORDERS, Ability.PUSHES, Ability.TICKS, Ability.QUOTES, Ability.HISTORY),
             account=lambda broker: ("openalgo", broker.openalgo.url),
-            budget=lambda broker, readings: openalgo_budget(broker.openalgo, readings),
+            budget=lambda broker, machine: openalgo_budget(broker.openalgo, machine),
             broker=openalgo_broker,
             feed=openalgo_feed,
             check_feed=openalgo_check,
@@ -84,10 +84,10 @@ def held_account(broker: BrokerSettings) -> tuple[str, str] | None:
     return adapter.account(broker) if adapter is not None else None
 
 
-def budgets(settings: Settings, *, live: bool, readings: Readings | None = None) -> dict[str, RateBudget]:
+def budgets(settings: Settings, machine: Machine, *, live: bool) -> dict[str, RateBudget]:
     """Of every account that a run makes calls to, by the adapter's name; `live`: whether its ticks are."""
     names = {settings.broker.name, settings.feed.source if live else ""} & set(ADAPTERS)
-    return {name: ADAPTERS[name].budget(settings.broker, readings) for name in sorted(names)}
+    return {name: ADAPTERS[name].budget(settings.broker, machine) for name in sorted(names)}
 
 
 def check_feed(settings: Settings) -> None:

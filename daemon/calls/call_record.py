@@ -14,14 +14,14 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from daemon.calls.pen import Pen, Write
+from daemon.calls.pen import Pen
 from daemon.core.clock import NS_PER_S
 from daemon.core.errors import SettingsError
 
@@ -103,27 +103,29 @@ class Calls:
 class CallRecord:
     """The file of an account's calls; `shared` is the only way to them."""
 
-    def __init__(self, path: Path, slots: int, write: Write = os.pwrite) -> None:
+    def __init__(self, path: Path, slots: int, pen: Callable[[int], Pen] = Pen) -> None:
         """Open or create `path`, for at least `slots` calls. Raises `SettingsError` where that can't be.
 
-        `write` takes the place of `os.pwrite` from then on.
+        `pen`: what writes into the open file from then on.
         """
         self._path = path
         self._known = Calls(slots)
+        self._file = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._pen = pen(self._file)
             with self._locked():
-                found = self._read() or Calls(slots)
+                found = _parsed(self._bytes()) or Calls(slots)
                 found.grow(slots)
                 os.pwrite(self._file, _content(found), 0)  # all of it now: later writes need no room on the disk
                 os.ftruncate(self._file, len(_content(found)))
         except OSError as error:
+            self.close()
             raise SettingsError(
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
         self._known = found
-        self._pen = Pen(self._file, write)
         self._behind: int | None = None
         """Where the file stands still: the first call that isn't in it."""
 
@@ -190,11 +192,14 @@ class CallRecord:
         if self._file < 0:
             return None
         try:
-            content = os.pread(self._file, os.fstat(self._file).st_size, 0)
+            content = self._bytes()
         except OSError as error:
             self._give_up(error)
             return None
         return _parsed(content)
+
+    def _bytes(self) -> bytes:
+        return os.pread(self._file, os.fstat(self._file).st_size, 0)
 
     def _write(self, times: list[int], header: bytes) -> None:
         """What has changed since, the times first: a call that is cut off before the header was never made."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.core.errors import UsageError
-from daemon.core.files import open_regular, read_text, write_whole
+from daemon.core.files import is_there, open_regular, read_text, write_whole
 
 CREDENTIAL_NAME = "control-token"
 MIN_TOKEN_CHARS = 16
@@ -30,7 +30,7 @@ def server_token(token_file: Path, environment: Mapping[str, str], key: str = KE
     if path != token_file:
         return read_token(path)
     _create_if_missing(token_file, key)
-    return kept_token(token_file, key)
+    return _kept(token_file, key)
 
 
 def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None:
@@ -39,15 +39,23 @@ def check_server_token(token_file: Path, environment: Mapping[str, str]) -> None
     if path != token_file:
         read_token(path)
     elif not _is_blank(path):
-        kept_token(path)
+        _kept(path, KEY)
 
 
 def kept_token(token_file: Path, key: str = KEY) -> str:
-    """The token in a file that is there; raises `UsageError` where others may read it, too."""
+    """The token in a file that is there; raises `UsageError` where others may read it, too, and `OSError`."""
     mode = token_file.stat().st_mode
     if mode & 0o077 and not stat.S_ISDIR(mode):  # a directory is no token, whatever its mode
         raise UsageError(f"{key}: others may read {token_file} (mode {mode & 0o777:04o}); chmod 600 {token_file}")
     return read_token(token_file)
+
+
+def _kept(token_file: Path, key: str) -> str:
+    """The same of a file that should be there; raises `UsageError` alone."""
+    try:
+        return kept_token(token_file, key)
+    except OSError as error:
+        raise UsageError(f"{token_file}: the token of {key} can't be read ({error.strerror})") from error
 
 
 def server_token_file(token_file: Path, environment: Mapping[str, str]) -> Path:
@@ -75,9 +83,9 @@ def read_token(path: Path, key: str = "control.token_file", maker: str = "hrmd")
 
 def _is_blank(path: Path) -> bool:
     """Whether it isn't there, or is all that a power cut leaves of one: no bytes, or zeros."""
-    if not path.exists():
-        return True
     try:
+        if not is_there(path):
+            return True
         with open_regular(path) as stream:
             return not any(stream.read(MOST_BLANK_BYTES))
     except OSError:

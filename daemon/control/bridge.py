@@ -7,20 +7,15 @@ the other one; a command that was handed over is carried out, however late, whoe
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from daemon.core.aside import Aside
 from daemon.core.errors import HrmdError
 
 T = TypeVar("T")
 
 LOOK_S = 2.0
 """A loop that gives no look at itself for so long stands still."""
-STOP_S = 5.0
-"""A thread that takes longer to end stands still: on a disk that hangs, for one."""
 WORK_S = 4.5
 """Longer than the desk waits for the disk, shorter than `hrmd ctl` waits."""
 
@@ -99,34 +94,3 @@ def _look_away(late: asyncio.Future[Any]) -> None:
     """Whoever waited was told; what it came to is in the journal."""
     if not late.cancelled():
         late.exception()
-
-
-class OwnLoop:
-    """A loop in a thread of its own, for a server that is started and stopped from another one."""
-
-    def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Begin; once."""
-        self._thread.start()
-
-    async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What comes of `work`, there, while the loop that asks goes on."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
-
-    async def stop(self) -> None:
-        """End the loop and its thread; one that stands still is left to the end of the process."""
-        if self._thread.is_alive():
-            self.loop.call_soon_threadsafe(self.loop.stop)
-            with suppress(TimeoutError):
-                await Aside("control ends").ask(self._thread.join, STOP_S)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()

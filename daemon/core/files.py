@@ -39,6 +39,18 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def is_there(path: Path) -> bool:
+    """Whether something has this name. Raises `OSError` where the disk doesn't say, which is no no.
+
+    `Path.exists` says no then, from Python 3.14 on.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def check_regular(path: Path) -> None:
     """Raise `OSError` where `path` is missing or is no regular file (or a link to one)."""
     check_regular_mode(path.stat().st_mode, path)

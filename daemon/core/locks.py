@@ -27,11 +27,14 @@ def take(path: Path, mode: int) -> int:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            said = os.pread(handle, 32, 0)
+            with os.fdopen(handle, "rb") as file:
+                raise Held(file.read(32)) from None
+        try:
+            if _is_at(path, handle):
+                return handle
+        except OSError:  # the disk doesn't say
             os.close(handle)
-            raise Held(said) from None
-        if _is_at(path, handle):
-            return handle
+            raise
         os.close(handle)  # who held it deleted it meanwhile
 
 
@@ -46,5 +49,5 @@ def let_go(path: Path, handle: int) -> None:
 def _is_at(path: Path, handle: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
-    except OSError:
+    except FileNotFoundError:
         return False

@@ -1,8 +1,8 @@
 """A start that was refused → whether for what may pass by itself.
 
-After exit code 2 systemd starts nothing again, for settings stay as they are. A disk that is full, a network that is
-away, a morning on which nobody has logged in yet and the like do not, and a daemon that may have positions must be
-there again when they are over.
+After exit code 2 systemd starts nothing again, for settings stay as they are. A disk that is full, or that the system
+lets nobody write after it failed, a network that is away, a morning on which nobody has logged in yet and the like do
+not, and a daemon that may have positions must be there again when they are over.
 Invariant: the words of a refusal stay as they were.
 """
 
@@ -18,8 +18,9 @@ from typing import Final
 from daemon.core.errors import NoTokenYet, Unavailable, UsageError
 
 OF_THE_MACHINE: Final = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENETDOWN, errno.ENETUNREACH,
-    errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT,
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENETDOWN,
+    errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED,
+    errno.ETIMEDOUT,
 })  # fmt: skip
 OF_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY})
 PRIMARY: Final = 0xFF

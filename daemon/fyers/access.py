@@ -13,10 +13,11 @@ from daemon.calls.addresses import check_encrypted, is_local
 from daemon.calls.budget import RateBudget, RateLimits
 from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret
-from daemon.core.clock import Clock, LiveClock, Readings
+from daemon.core.clock import Clock, LiveClock
 from daemon.core.errors import SettingsError
 from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.rest import Endpoints, FyersRest
+from daemon.machine import Machine
 from daemon.market.instruments import InstrumentBook
 from daemon.settings.orders import BrokerSettings, FyersSettings
 
@@ -66,15 +67,17 @@ def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves:
 
 
 def rate_budget(
-    settings: FyersSettings, limits: RateLimits | None = None, readings: Readings | None = None
+    settings: FyersSettings, limits: RateLimits | None = None, machine: Machine | None = None
 ) -> RateBudget:
     """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file.
 
-    It lives by the machine's clock (`readings`), whatever time a run has: the venue counts real seconds.
+    It lives by the `machine`'s clock, whatever time a run has: the venue counts real seconds.
     """
     if limits is None:
         limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
+    machine = machine if machine is not None else Machine()
+    record = CallRecord(settings.calls_file, settings.calls_per_minute, machine.pen)
+    return RateBudget(LiveClock(machine.readings), limits, record)
 
 
 def history(broker: BrokerSettings, clock: Clock, _: InstrumentBook) -> FyersRest:

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from daemon.core.files import sync_directory
+from daemon.core.files import is_there, sync_directory
 
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
@@ -37,8 +37,9 @@ class UnwrittenMark:
     """
 
     def __init__(self, path: Path) -> None:
+        """Raises `OSError` where the disk doesn't say whether it stands."""
         self.place = Path(f"{path}.unwritten")
-        self.stands = self.place.exists()
+        self.stands = is_there(self.place)
 
     def put(self) -> None:
         """The journal can't be written; where the name can't be either, nothing says so after a restart."""
@@ -70,9 +71,11 @@ class OpenedFiles:
             place = f"{self._path}{suffix}"
             try:
                 found = os.stat(place)
-            except OSError:
+            except (FileNotFoundError, NotADirectoryError):
                 if suffix in self._known:
                     return f"{place} was deleted while hrmd was writing it"
+                continue
+            except OSError:  # a disk that doesn't say what is there has lost nothing by that
                 continue
             if self._known.setdefault(suffix, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
                 return f"{place} was replaced by another file while hrmd was writing it"
@@ -103,6 +106,6 @@ class OpenedFiles:
     def _is_foreign(self) -> bool:
         try:
             found = os.stat(self._path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         return self._known.get("") != (found.st_dev, found.st_ino)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,17 @@ _TERMINAL = ("OrderDenied", "OrderRejected", "OrderCancelled", "OrderExpired")
 
 
 def is_blank(path: Path) -> bool:
-    """Whether no run was ever begun in a file: it isn't there, is empty, or its maker ended before its first record."""
-    if not path.is_file() or path.stat().st_size == 0:
+    """Whether no run was ever begun in a file: it isn't there, is empty, or its maker ended before its first record.
+
+    Raises `UsageError` where the disk doesn't say: what can't be looked at is never taken for a new journal.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        raise UsageError(f"{path}: can't be looked at ({error.strerror})") from error
+    if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
         return True
     with contextlib.suppress(*DAMAGED), contextlib.closing(_read_only(path)) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -51,12 +61,12 @@ class JournalReader:
     def __init__(self, path: Path) -> None:
         """Raises `UsageError` when `path` is missing or not a journal."""
         self._path = path
-        if not path.exists():
-            raise UsageError(f"{path}: no such journal")
         try:
             check_regular(path)
+        except FileNotFoundError:
+            raise UsageError(f"{path}: no such journal") from None
         except OSError as error:
-            raise UsageError(f"{path}: not an hrmd journal ({error.strerror})") from None
+            raise self._refusal(error, f"not an hrmd journal ({error.strerror})", str(error.strerror)) from None
         try:
             self._db = _read_only(path)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -208,10 +218,10 @@ class JournalReader:
             damaged = f"damaged ({error}); the next hrmd run recovers what can be read"
             raise self._refusal(error, damaged) from None
 
-    def _refusal(self, error: Exception, otherwise: str) -> UsageError:
-        """What to say of an error: that it passes, or what is wrong `otherwise`."""
+    def _refusal(self, error: Exception, otherwise: str, why: str = "") -> UsageError:
+        """What to say of an error: that it passes (and `why`, the error unless told), or what is wrong `otherwise`."""
         if passes(error):
-            return Unavailable(f"{self._path}: can't be read now ({error}); try again later")
+            return Unavailable(f"{self._path}: can't be read now ({why or error}); try again later")
         return UsageError(f"{self._path}: {otherwise}")
 
     def pending(self) -> list[str]:

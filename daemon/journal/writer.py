@@ -22,6 +22,7 @@ from daemon.core import events as vocabulary
 from daemon.core.clock import NS_PER_S, stopwatch_ns
 from daemon.core.errors import JournalError, JournalHangs, UsageError
 from daemon.core.events import Event
+from daemon.core.files import is_there
 from daemon.core.threads import Hand, ThreadHand
 from daemon.journal.files import ALL_PARTS, OpenedFiles, UnwrittenMark
 from daemon.journal.schema import (
@@ -114,10 +115,12 @@ class Journal:
         self._wanted_after = 0
         """Events that were appended as it was asked for: what they say of where to cut counts."""
         self._doomed: list[tuple[int, int]] = []
-        self._is_new = not path.exists()
+        try:
+            self._is_new, self._mark = not is_there(path), UnwrittenMark(path)
+        except OSError as error:
+            raise UsageError(f"journal {path}: can't be opened ({error.strerror})") from error
         self._db, self.run = _open(path, safe, database)
         self._files = OpenedFiles(path)
-        self._mark = UnwrittenMark(path)
         self.unwritten = safe and self._mark.stands
         """Whether the process before couldn't write all that happened."""
         self._halted_at: int | None = None if self.unwritten else 0

@@ -15,8 +15,9 @@ from daemon.calls.addresses import check_encrypted
 from daemon.calls.budget import RateBudget, RateLimits
 from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret, read_secret
-from daemon.core.clock import Clock, LiveClock, Readings
+from daemon.core.clock import Clock, LiveClock
 from daemon.core.errors import SettingsError
+from daemon.machine import Machine
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.symbols import Names
@@ -63,9 +64,11 @@ def history(broker: BrokerSettings, clock: Clock, instruments: InstrumentBook) -
 
 
 def rate_budget(
-    settings: OpenAlgoSettings, readings: Readings | None = None, limits: RateLimits | None = None
+    settings: OpenAlgoSettings, machine: Machine | None = None, limits: RateLimits | None = None
 ) -> RateBudget:
     """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file."""
     if limits is None:
         limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    return RateBudget(LiveClock(readings), limits, CallRecord(settings.calls_file, settings.calls_per_minute))
+    machine = machine if machine is not None else Machine()
+    record = CallRecord(settings.calls_file, settings.calls_per_minute, machine.pen)
+    return RateBudget(LiveClock(machine.readings), limits, record)

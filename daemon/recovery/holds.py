@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import os
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -78,10 +79,13 @@ def hold_written(path: Path, holds: list[Hold]) -> None:
     It is to be let go of once the journal is closed: that lets go of SQLite's own locks on the file as well. Raises
     `UsageError` where another process holds it.
     """
-    if not path.is_file() or any(hold.file and os.path.samestat(hold.file, path.stat()) for hold in holds):
-        return
     try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or any(hold.file and os.path.samestat(hold.file, found) for hold in holds):
+            return
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
     except OSError as error:
         raise UsageError(f"journal {path}: can't be opened ({error.strerror})") from None
     try:
@@ -128,8 +132,9 @@ def _hold_file(path: Path, mode: int, taken: str, rule: str) -> Hold:
         raise UsageError(_refusal(taken, int(holder) if holder.isdigit() else 0, rule)) from None
     with contextlib.suppress(OSError):  # somebody else's file in a place for all
         os.fchmod(handle, mode)
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # it is held all the same, and whoever comes next learns less of who holds it
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     return Hold(lambda: let_go(path, handle))
 
 

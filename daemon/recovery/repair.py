@@ -21,7 +21,7 @@ import msgspec
 import structlog
 
 from daemon.core.errors import IllegalTransition, UsageError
-from daemon.core.files import check_regular, sync_directory
+from daemon.core.files import check_regular, is_there, sync_directory
 from daemon.core.passing import PRIMARY, passes
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
@@ -59,10 +59,10 @@ def repair(path: Path) -> int | None:
 
 
 def _repair(path: Path) -> int | None:
-    if not path.exists() and not wal_of(path).exists():
+    if not is_there(path) and not is_there(wal_of(path)):
         return None
     _check_kind(path)
-    with_wal = wal_of(path).exists()
+    with_wal = is_there(wal_of(path))
     problem = _problem(path)
     if not problem:
         check_journal(path)
@@ -96,7 +96,7 @@ def _repair(path: Path) -> int | None:
 def check_whole(path: Path) -> None:
     """Raise `UsageError` for a damaged journal where nothing of it is wanted: a replay writes another run into it."""
     _check_kind(path)
-    if not path.exists() or path.stat().st_size == 0:
+    if not is_there(path) or path.stat().st_size == 0:
         return
     problem = _problem(path)
     if problem and _is_ours(path):  # what a foreign file is, the writer says
@@ -133,9 +133,10 @@ def _is_ours(path: Path) -> bool:
 
 def _problem(path: Path) -> str:
     """What is wrong with the file, "" for nothing."""
-    size = path.stat().st_size if path.exists() else 0
+    there = is_there(path)
+    size = path.stat().st_size if there else 0
     if size < _HEADER_BYTES:
-        return f"{size} bytes are left of it" if path.exists() else "only its -wal is left"
+        return f"{size} bytes are left of it" if there else "only its -wal is left"
     try:
         with contextlib.closing(sqlite3.connect(path)) as db:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -268,7 +269,7 @@ def _opened_up(path: Path) -> Path:
     copy = path.with_name(f"{path.name}.salvage")
     for suffix in ALL_PARTS:
         Path(f"{copy}{suffix}").unlink(missing_ok=True)
-    if path.exists():
+    if is_there(path):
         shutil.copyfile(path, copy)
     if wal_of(path).is_file():
         shutil.copyfile(wal_of(path), wal_of(copy))

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from daemon.app import App
 from daemon.control.backtests import Backtests
-from daemon.control.bridge import STOP_S, Across, OwnLoop
+from daemon.control.bridge import Across
 from daemon.control.connections import limits_within
 from daemon.control.metrics import Metrics
 from daemon.control.precedence import Precedence
@@ -20,6 +20,7 @@ from daemon.control.server import ControlServer
 from daemon.control.stream import STREAMED, Stream
 from daemon.control.tuning import Tuning
 from daemon.core.aside import Aside
+from daemon.core.own_loop import STOP_S
 from daemon.run.log_tail import LogTail
 from daemon.run.process import allow_open_files
 from daemon.run.view import DaemonView
@@ -44,7 +45,7 @@ class ControlService:
         self._token = token
         self._tuning = tuning
         self._tail = LogTail()
-        self._own = OwnLoop("control")
+        self._own = app.plan.machine.side_loop("control")
         self._server: ControlServer | None = None
 
     @property
@@ -80,7 +81,7 @@ class ControlService:
             bridge=Across(asyncio.get_running_loop()),
             lines=self._tail.lines,
             precedence=Precedence(lambda: app.strategy.owed, app.bus.when_idle),
-            disk=Aside("control tokens"),
+            disk=Aside("control tokens", app.plan.machine.thread),
         )  # fmt: skip
         try:
             await self._own.run(server.start())

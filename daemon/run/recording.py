@@ -119,7 +119,7 @@ async def record_only(
             record_published(bus, recorder, tapes)
             await _until(_paced(settings, bus, tapes, tick_filter, calendar).run(), stop)
         else:
-            clock, budget = live_clock(settings), feed_of(settings).budget(settings.broker, None)
+            clock, budget = live_clock(settings), feed_of(settings).budget(settings.broker, machine)
             symbols = tuple(instruments.needed_for(settings.feed.symbols))
             feed = feed_of(settings).feed(settings, bus, tick_filter, calendar, clock, budget, recorder.record, symbols)
             follow(bus, recorder, venue_time(feed, calendar))

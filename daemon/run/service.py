@@ -34,6 +34,7 @@ from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import HrmdError, JournalError, SettingsError, TapeError, Unavailable
 from daemon.core.events import ITSELF, Event, Halt, InferenceMeasured, TradingState
+from daemon.core.files import is_there
 from daemon.core.latency import MeasuredLatency
 from daemon.feed.live.time import live_clock
 from daemon.machine import Machine
@@ -165,7 +166,8 @@ class Service:
     def _token(self) -> str:
         """The daemon's own, made now where there is none."""
         file = server_token_file(self.app.settings.control.token_file, os.environ)
-        self._made_token = None if file.exists() else file
+        with suppress(OSError):  # which is said of the token then
+            self._made_token = None if is_there(file) else file
         return server_token(self.app.settings.control.token_file, os.environ)
 
     @property

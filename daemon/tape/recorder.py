@@ -25,6 +25,7 @@ import structlog
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_S, stopwatch_ns, wall_ns
 from daemon.core.errors import TapeError
 from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.files import is_there
 from daemon.core.growing import DiskFile, GrowingFile
 from daemon.core.threads import Hand, ThreadHand, ThreadWorker, Worker
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date, ist_ns
@@ -290,7 +291,7 @@ class Recorder:
 
     def _seal(self, day: str, reels: list[Path]) -> None:
         try:
-            report(seal(self._path, day, [path for path in reels if path.exists()]))
+            report(seal(self._path, day, [path for path in reels if is_there(path)]))
         except (TapeError, OSError) as error:
             log.error("a day could not be sealed, its reels are kept", day=day, error=str(error))
             return
@@ -303,13 +304,13 @@ class Recorder:
 
 def _inspect(path: Path) -> None:
     """Say what is whole of a reel that an earlier run of today left."""
-    if not path.exists():  # sealed meanwhile
-        return
     try:
+        if not is_there(path):  # sealed meanwhile
+            return
         reader = ReelReader(path)
         for _ in reader:
             pass
-    except TapeError as error:
+    except (TapeError, OSError) as error:
         log.error("a recording can't be read", reel=path.name, error=str(error))
         return
     if not reader.ended:

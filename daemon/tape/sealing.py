@@ -19,7 +19,7 @@ import numpy as np
 
 from daemon.core.errors import TapeError
 from daemon.core.events import BAND_COLUMNS, MISSING_INT, TickBatch
-from daemon.core.files import sync_directory
+from daemon.core.files import is_there, sync_directory
 from daemon.tape.file import ROW_GROUP_ROWS
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.marks import MARKS_NOTE, Mark, hole, marks_of
@@ -72,7 +72,7 @@ class _Earlier:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.reader = TapeReader([path]) if path.exists() else None
+        self.reader = TapeReader([path]) if is_there(path) else None
         notes = self.reader.notes if self.reader is not None else {}
         if self.reader is not None and notes.get(_RECORDED) != "true":
             raise TapeError(f"{path}: was not recorded here; move it away, this day's tape goes there")

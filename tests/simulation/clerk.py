@@ -1,35 +1,32 @@
 """An operator at the HTTP control API, over the simulated network: asks again under one key until there is an answer.
 
-The server is the daemon's own (`ControlServer`), in the daemon's process, but on its loop: the thread that it has in
-life is not simulated. Invariant: one wish is one key, however often it is asked.
+The server is the daemon's own (`ControlService`), on a loop beside the one that trades (`SimSideLoop`), which may stand
+still by itself. Invariant: one wish is one key, however often it is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
+import contextlib
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import msgspec
 
-from daemon.control.backtests import Backtests
 from daemon.control.idempotency import HEADER
-from daemon.control.server import ControlServer
-from daemon.control.stream import Stream
 from daemon.core.events import TradingState
-from daemon.run.service import Service
 from tests.simulation.plan import HEALED_S, Action
 from tests.simulation.promises import SETTLES_S
-from tests.simulation.settings import MOST_UNITS
+from tests.simulation.settings import MOST_UNITS, PORT
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-PORT = 8642
-TOKEN = "of-the-simulated-operator"
 ANSWER_S = 3.0
+HURRY_S = 0.04
+"""Who waits no longer hangs up before, while or after it is answered."""
+LOOKS = ("/status", "/orders")
 TRIES = 6
 OVERTAKEN_S = 100.0
 """So long after it was asked a command may still arrive, behind one that was asked later."""
@@ -43,29 +40,12 @@ TUNES = ("config", "reload")
 """Words that change settings."""
 
 
-async def serve(service: Service) -> None:
-    """Listen, for as long as the daemon trades."""
-    app = service.app
-    migration = app.migration_desk
-    assert migration is not None, "a service goes on where the run before left off"
-    control = app.settings.control.model_copy(update={"port": PORT})
-    server = ControlServer(
-        control, service.view, app.plan.clock, service.metrics, TOKEN, app.desk, app.model_desk, migration,
-        tuning=service.tuning, backtests=Backtests(Path("recorded"), []), stream=Stream(service.view.order),
-    )  # fmt: skip
-    await server.start()
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await server.stop()
-
-
 class Clerk:
     """See the module."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._asked = 0
+        self._asked = self._leaves = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, word: str, action: Action, **body: Any) -> None:
@@ -79,9 +59,28 @@ class Clerk:
         elif word == "resume":
             world.watch.must_stand = None
             world.lifted_until = world.loop.time() + OVERTAKEN_S
-        task = asyncio.create_task(self._ask(word, key, {**body, "reason": key}, world.asked))
+        self._begin(self._ask(word, key, {**body, "reason": key}, world.asked))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, number: int) -> None:
+        for path in LOOKS:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
+                async with asyncio.timeout(ANSWER_S if number % 3 else HURRY_S):
+                    async with self._session() as session, session.get(_url(path), headers=self._signed()) as answer:
+                        await answer.read()
+
+    def crowd(self, people: int) -> None:
+        """So many look at once, each a few times, and some go before they are answered."""
+        for number in range(people):
+            self._begin(self._look(number))
+
+    def leave_next(self, times: int) -> None:
+        """Who asks next hangs up before the answer is there."""
+        self._leaves += times
 
     def leave(self) -> None:
         """Nobody asks any more."""
@@ -96,7 +95,11 @@ class Clerk:
                 return
             life = world.lives
             world.troubled_until = max(world.troubled_until, world.loop.time() + ANSWER_S + SETTLES_S)
+            asked_s, tried = world.loop.time(), world.loop.time() - began_s < 0.001
+            quiet = tried and asked_s > world.upset_until and world.running() is not None and not self._leaves
             status, said = await self._once(word, key, body)
+            if word == "halt" and quiet and status in (0, 429) and asked_s > world.upset_until:
+                world.watch.breaks("a halt waits for nobody", f"{key}: {status or 'no answer'} after {ANSWER_S:g} s")
             world.ends[f"http {status or 'silent'}"] += 1
             if 0 < status < 300:
                 self._answered(word, key, body, said, asked=asked, same_life=life == world.lives)
@@ -112,15 +115,23 @@ class Clerk:
     async def _once(self, word: str, key: str, body: dict[str, Any]) -> tuple[int, bytes]:
         """Status and body; 0 where there is no answer."""
         method, path = ("PUT", "/api/config") if word == "config" else ("POST", f"/control/{word}")
-        headers = {"Authorization": f"Bearer {TOKEN}", HEADER: key}
+        patience_s = ANSWER_S
+        if self._leaves:
+            self._leaves, patience_s = self._leaves - 1, self._world.network.rng.uniform(0.0, HURRY_S)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session,
-                session.request(method, f"http://127.0.0.1:{PORT}{path}", json=body, headers=headers) as answer,
-            ):
-                return answer.status, await answer.read()
+            async with asyncio.timeout(patience_s), self._session() as session:
+                headers = {**self._signed(), HEADER: key}
+                async with session.request(method, _url(path), json=body, headers=headers) as answer:
+                    return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError):
             return 0, b""
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S))
+
+    def _signed(self) -> dict[str, str]:
+        """With the daemon's own token, as `hrmd ctl` does. Raises `OSError` where there is none yet."""
+        return {"Authorization": f"Bearer {self._world.settings.control.token_file.read_text().strip()}"}
 
     def _answered(self, word: str, key: str, body: dict[str, Any], said: bytes, *, asked: int, same_life: bool) -> None:
         world = self._world
@@ -155,6 +166,10 @@ class Clerk:
         if newest_wish and not world.ends["forgot"] and world.most_units() > says:
             told = f"{MOST_UNITS} is {says}, and {world.most_units()} for the next start"
             world.watch.breaks("what was answered is on record", told)
+
+
+def _url(path: str) -> str:
+    return f"http://127.0.0.1:{PORT}{path}"
 
 
 def asking(word: str, body: Callable[[Action], dict[str, Any]] = lambda action: {}) -> Callable[[World, Action], None]:

@@ -15,10 +15,10 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.threads import Job, Turn, Worker
@@ -27,12 +27,13 @@ from daemon.fyers.gateway.assignment import Assignment
 from daemon.journal import writer
 from daemon.machine import Machine
 from daemon.strategy.switching import Loader
-from tests.simulation.loop import JOB_S, PROCESS, SimLoop
+from tests.simulation.files import SmallFiles, beside
+from tests.simulation.loop import JOB_S, PROCESS, Side, SimLoop
 from tests.simulation.reels import SimSealer, TapeDisk
 
 ON_DISK = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends")
 """Threads that read what stays the same beside the loop, from the disk."""
-ASKED = (*ON_DISK, "control ends")
+ASKED = (*ON_DISK, "control ends", "control tokens")
 BOOTED_NS = 5_000 * NS_PER_S
 """How long the machine had run when the simulation began."""
 IDLE_S = 1.0
@@ -142,6 +143,8 @@ class _EndedError(BaseException):
     """The process ended, and with it a thread that waited for the disk."""
 
 
+T = TypeVar("T")
+
 _here = threading.local()
 
 
@@ -248,7 +251,7 @@ class SimHand:
 
     def begin(self, turn: Turn) -> None:
         """The first turn comes soon."""
-        self._turn = turn
+        self._turn = beside(turn)
         self._schedule(self._write_s())
 
     def wake(self) -> None:
@@ -359,7 +362,7 @@ class SimWorker:
         if self._free_s == float("inf"):
             return
         self._free_s = max(self._free_s, loop.time()) + (takes_s or 0.0)
-        loop.call_at(self._free_s, job)
+        loop.call_at(self._free_s, beside(job))
 
     def end(self, *, wait: bool) -> None:
         """What it was given is done all the same; nobody waits while something is open."""
@@ -384,6 +387,29 @@ class SimFlag:
         return self._up
 
 
+class SimSideLoop:
+    """Implements `SideLoop`: the same loop, as a thread of the process that may stand still by itself."""
+
+    def __init__(self, computer: Computer, name: str) -> None:
+        process = PROCESS.get()
+        assert process is not None, "a thread is a process's"
+        self.side = Side(process, f"{process.name}, {name}")
+        self._loop = computer.loop
+        self._context = self.side.context()
+
+    def start(self) -> None:
+        """It runs as long as its process."""
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What comes of it, in the thread's own steps."""
+        done: T = await self._loop.create_task(work, context=self._context)
+        return done
+
+    async def stop(self) -> None:
+        """Nothing of it runs any more."""
+        self.side.end()
+
+
 class Computer:
     """What stays when a daemon dies."""
 
@@ -393,6 +419,8 @@ class Computer:
         self.clocks = Clocks(loop, wall_ns)
         self.disk = Disk(loop, random.Random(f"disk:{seed}"))
         self.tapes = TapeDisk(loop, random.Random(f"tapes:{seed}"), self.disk)
+        self.files = SmallFiles(loop, seed, directory, SimFlag)
+        self.files.journal_hangs = lambda: self.disk.hangs
         self.directory = directory
         self.journal = directory / "journal.sqlite"
         self.connect: Callable[[Assignment], Link] | None = None
@@ -404,21 +432,23 @@ class Computer:
         self.no_load_until = 0.0
         """Until when loading a model doesn't end."""
         self.models: Callable[[], Loader] | None = None
+        self.answers: SimSideLoop | None = None
+        """Who answers at the control API, of the newest process."""
         self._buried = 0
 
     def machine(self) -> Machine:
         """As the daemon is given it."""
         return Machine(
             readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=self._worker,
-            hand=self._hand, database=self._database, file=self.tapes.create, gateway=self._gateway,
-            chance=self.rng.randbytes, flag=SimFlag, models=self.models,
+            hand=self._hand, database=self._database, file=self.tapes.create, pen=self.files.pen, gateway=self._gateway,
+            chance=self.rng.randbytes, flag=SimFlag, models=self.models, side_loop=self._side_loop,
         )  # fmt: skip
 
     def thinking_s(self, name: str) -> float | None:
         """How long the next thought takes; None where it never ends."""
         now = self.loop.time()
         if name in ASKED:
-            return self.loop.rng.uniform(*JOB_S) + (self.disk.hangs if name in ON_DISK else 0.0)
+            return self.loop.rng.uniform(*JOB_S) + (self.files.hangs if name in ON_DISK else 0.0)
         if name != "inference":
             if now < self.no_load_until:
                 return None
@@ -435,6 +465,7 @@ class Computer:
         for hand in self.hands:
             hand.look_again()
         self.tapes.heal()
+        self.files.heal()
         self.clocks.drift(0.0)
         self.slow_thought_until = self.no_thought_until = self.no_load_until = 0.0
 
@@ -490,6 +521,7 @@ class Computer:
             with wal.open("r+b") as file:
                 file.truncate(self.rng.randrange(before, after))
         if torn:
+            self.files.lose_power()
             self.clocks.reboot()
         return forgets
 
@@ -498,6 +530,10 @@ class Computer:
         hand = SimHand(self, self.disk.commit_s if journals else self.tapes.write_s)
         (self.hands if journals else self.recorders).append(hand)
         return hand
+
+    def _side_loop(self, name: str) -> SimSideLoop:
+        self.answers = SimSideLoop(self, name)
+        return self.answers
 
     def _worker(self, name: str) -> Worker:
         return SimSealer(self.tapes) if name == "seal" else SimWorker(self, name)

@@ -292,6 +292,13 @@ def _terminate(world: World, action: Action) -> None:
         world.loop.terminate(world.process)
 
 
+def _server_stands(world: World, action: Action) -> None:
+    """Who answers at the control API gets no turn, and all else goes on."""
+    answers = world.computer.answers
+    if answers is not None:
+        answers.side.stand(world.loop, min(action.seconds, HEALED_S - world.loop.time()))
+
+
 _BY_HAND = {"reason": "by hand"}
 RUNGS = ("hrm", "rules", "flat")
 
@@ -403,4 +410,12 @@ DEEDS: dict[Do, Deed] = {
     Do.TAPE_UNCUT: _until("tapes", "uncut_until"),
     Do.TAPE_SLOW: _until("tapes", "slow_until"),
     Do.TAPE_FORGETS: _until("tapes", "forgets_until"),
+    Do.FILES_FULL: _until("files", "full_until"),
+    Do.FILES_BROKEN: _until("files", "broken_until"),
+    Do.FILES_READ_ONLY: _until("files", "read_only_until"),
+    Do.FILES_HANG: _until("files", "hangs_until"),
+    Do.CONTROL_STANDS: _server_stands,
+    Do.CONTROL_CROWD: lambda world, action: world.clerk.crowd(10 + action.number % 30),
+    Do.CONTROL_LEFT: lambda world, action: world.clerk.leave_next(1 + action.number % 3),
+    Do.FILES_FORGET: lambda world, action: world.files.forget_from_now_on(action.seconds),
 }

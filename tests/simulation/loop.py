@@ -49,6 +49,11 @@ class Process:
         self._steps: int | None = None
         self._killed: Callable[[], None] = lambda: None
 
+    @property
+    def owner(self) -> Process:
+        """Itself."""
+        return self
+
     def context(self) -> contextvars.Context:
         """A context in which everything is this process's."""
         context = contextvars.copy_context()
@@ -68,6 +73,56 @@ class Process:
             else:
                 self._steps -= 1
         return self.alive
+
+
+class Side(Process):
+    """A loop of its own beside the one that trades, in the same process: it may stand still alone."""
+
+    def __init__(self, owner: Process, name: str) -> None:
+        self.name = name
+        self.tasks = []
+        self._owner = owner
+        self._ended = self._stands = False
+        self._held: list[Handle] = []
+
+    @property
+    def owner(self) -> Process:
+        """The process that it is a thread of."""
+        return self._owner
+
+    @property
+    def alive(self) -> bool:  # type: ignore[override]
+        """Until it is ended, or its process is."""
+        return self._owner.alive and not self._ended
+
+    @property
+    def asleep(self) -> bool:  # type: ignore[override]
+        """Whether it stands still, or its process does."""
+        return self._stands or self._owner.asleep
+
+    @property
+    def slept(self) -> list[Handle]:  # type: ignore[override]
+        """What became ready meanwhile."""
+        return self._held if self._stands else self._owner.slept
+
+    def step(self) -> bool:
+        """Whether it takes one more."""
+        return self.alive and self._owner.step()
+
+    def stand(self, loop: SimLoop, seconds: float) -> None:
+        """Do nothing for so long."""
+        if not self._stands:
+            self._stands = True
+            loop.call_later(seconds, self._go_on, loop, context=contextvars.Context())
+
+    def end(self) -> None:
+        """Nothing of it runs any more."""
+        self._ended = True
+
+    def _go_on(self, loop: SimLoop) -> None:
+        self._stands = False
+        loop._ready.extend(self._held)
+        self._held = []
 
 
 class SimTask(asyncio.Task[Any]):
@@ -150,6 +205,13 @@ class SimLoop(asyncio.BaseEventLoop):
         handle = SimHandle(callback, args, self, context)
         self._ready.append(handle)
         return handle
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> SimHandle:  # type: ignore[override]
+        """What a loop beside gives to the one that trades is done there, whatever becomes of who gave it."""
+        process = PROCESS.get()
+        if process is not None and process.owner is not process:
+            context = process.owner.context()
+        return self.call_soon(callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> SimTimer:  # type: ignore[override]
         """Not before then."""
@@ -238,7 +300,8 @@ class SimLoop(asyncio.BaseEventLoop):
             return False
         process.asleep = True
         for place, (when, number, timer) in enumerate(self._due):
-            if timer._context.get(PROCESS) is process:
+            of = timer._context.get(PROCESS)
+            if of is not None and of.owner is process:
                 timer._when = when + seconds
                 self._due[place] = (timer._when, number, timer)
         heapq.heapify(self._due)

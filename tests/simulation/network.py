@@ -62,7 +62,7 @@ class Network:
         """The kernel closes what a dead process had open; what it had written still goes out."""
         for wire in list(self.connections):
             for end in (wire.near, wire.far):
-                if end.process is process:
+                if end.process is not None and end.process.owner is process:
                     end.die()
 
     def heal(self) -> None:

@@ -21,6 +21,10 @@ HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
 RECORDED: Final = 0.4
 """In so many of the sessions the ticks are recorded."""
+CROWDED: Final = 0.25
+"""In so many of those in which something is asked for over HTTP something befalls the server, and somebody halts."""
+ON_A_BAD_DISK: Final = 0.35
+"""In so many of them something befalls the small files."""
 GRADUAL: Final = 0.5
 """In so many of them a migration, where one goes on, has come to the share before."""
 ACTIVE_WITHIN_S: Final = 130.0
@@ -132,16 +136,34 @@ class Do(StrEnum):
     TAPE_UNCUT = "tape.uncut"
     TAPE_SLOW = "tape.slow"
     TAPE_FORGETS = "tape.forgets"
+    FILES_FULL = "files.full"
+    FILES_BROKEN = "files.broken"
+    FILES_READ_ONLY = "files.read_only"
+    FILES_HANG = "files.hang"
+    FILES_FORGET = "files.forget"
+    CONTROL_STANDS = "control.stands"
+    CONTROL_CROWD = "control.crowd"
+    CONTROL_LEFT = "control.left"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
 DEATHS: Final = (Do.KILL, Do.POWER_CUT, Do.TERMINATE)
 BY_HTTP: Final = ("http.", "model.", "canary.", "migration.")
 """Rooms of what is asked for at the control API."""
+SERVED: Final = (*BY_HTTP, "control.")
+"""Rooms for which it listens."""
 COMMON: Final = (Do.KILL, Do.POWER_CUT, Do.HALT, Do.RESUME, Do.PLACE, Do.CANCEL, Do.PLACE_SILENT, Do.PLACE_LOST, Do.CUT)
 """What comes more often than its share."""
 TAPE: Final = tuple(do for do in Do if do.startswith("tape."))
 """What befalls the recording alone."""
+FILES: Final = tuple(do for do in Do if do.startswith("files."))
+"""What befalls the small files alone."""
+CONTROL: Final = tuple(do for do in Do if do.startswith("control."))
+"""What befalls the server of the control API alone."""
+EXCUSES_NOTHING: Final = frozenset((*TAPE, *FILES, *CONTROL))
+"""What trading owes all the same, whatever of these there is."""
+ASKS_ONLY: Final = frozenset((*TAPE, *FILES, Do.CONTROL_CROWD, *(do for do in Do if do.startswith("http."))))
+"""What holds up nobody who asks for something over HTTP."""
 
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
@@ -202,7 +224,9 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     """What happens in a session of that seed."""
     rng = random.Random(f"plan:{seed}:{aim}")
     count = min(16, 1 + int(rng.expovariate(1 / 8)))
-    favourites = rng.sample([do for do in Do if do not in TAPE], 12)  # of each session other kinds, so that they meet
+    favourites = rng.sample(
+        [do for do in Do if do not in EXCUSES_NOTHING], 12
+    )  # of each session other kinds, so that they meet
     if rng.random() < 0.15:  # what is begun in one way is ended in another
         favourites += [do for do in Do if do.startswith(rng.choice(BY_HTTP))]
     actions = [_action(rng, rng.choice(COMMON if rng.random() < 0.3 else favourites)) for _ in range(count)]
@@ -215,6 +239,14 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     records = recording.random() < RECORDED or any(action.do in TAPE for action in actions)
     if records:
         actions += [_action(recording, recording.choice(TAPE)) for _ in range(recording.randrange(4))]
+    bad = random.Random(f"files:{seed}:{aim}")
+    if bad.random() < ON_A_BAD_DISK:
+        actions += [_action(bad, bad.choice(FILES)) for _ in range(1 + bad.randrange(3))]
+    crowd = random.Random(f"control:{seed}:{aim}")
+    if any(action.do.startswith(SERVED) for action in actions) and crowd.random() < CROWDED:
+        met = _action(crowd, crowd.choice(CONTROL))
+        halt = msgspec.structs.replace(met, do=Do.ASK_HALT, at=round(met.at + 0.2, 3))
+        actions += [met, halt, msgspec.structs.replace(halt, do=Do.ASK_RESUME, at=round(halt.at + 9.0, 3))]
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY

@@ -6,21 +6,28 @@ Each swaps one method of one class for a wrong one, in a process that simulates 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from daemon.app import App
+from daemon.calls.call_record import CallRecord
 from daemon.calls.outcome import Unknown
+from daemon.calls.pen import Parts, Pen
 from daemon.control.idempotency import Repeats
+from daemon.control.server import ControlServer
+from daemon.core.errors import SettingsError
 from daemon.core.events import Event, Fill, SettingChanged
 from daemon.core.own_code import OwnCodeFailed
 from daemon.feed.live.feed import LiveFeed
 from daemon.fyers.broker import FyersBroker
+from daemon.journal.files import OpenedFiles
 from daemon.journal.writer import Journal
 from daemon.orders.canceller import Canceller
 from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.orders.token_keeper import TokenKeeper
 from daemon.risk.actor import RiskActor
 from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
@@ -106,6 +113,51 @@ def _none_before(right: Wrong, self: Recorder, day: str) -> list[str]:
     return []
 
 
+def _gone_where_unseen(right: Wrong, self: OpenedFiles) -> str:
+    """A file that the disk says nothing of was deleted."""
+    for suffix in self._known:
+        try:
+            os.stat(f"{self._path}{suffix}")
+        except OSError:
+            return f"{self._path}{suffix} was deleted while hrmd was writing it"
+    gone: str = right(self)
+    return gone
+
+
+def _for_good(right: Wrong, self: CallRecord, *arguments: Any) -> None:
+    """A start that a bad disk refuses is never tried again."""
+    said = ""
+    try:
+        right(self, *arguments)
+    except SettingsError as error:
+        said = str(error)
+    if said:
+        raise SettingsError(said)
+
+
+def _on_the_loop(right: Wrong, self: Pen, parts: Parts) -> bool:
+    """Whoever makes a call waits for the disk of past calls."""
+    for at, content in parts:
+        self._write(self._file, content, at)
+    return True
+
+
+def _once_only(right: Wrong, self: TokenKeeper, found: Any) -> None:
+    """A token that couldn't be read isn't read again."""
+    right(self, found)
+    self._seen = found[0]
+
+
+_DOOR: dict[int, asyncio.Lock] = {}
+
+
+async def _one_after_the_other(right: Wrong, self: ControlServer, *arguments: Any) -> Any:
+    """Whoever asks for something waits for all who came before."""
+    async with _DOOR.setdefault(id(self), asyncio.Lock()):
+        await asyncio.sleep(0.2)
+        return await right(self, *arguments)
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -130,6 +182,12 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "lost_ticks_not_said": (Recorder, "_tell_gap", _nothing),
     "reels_named_by_the_clock": (Recorder, "_known", _none_before),
     "a_step_asked_for_once": (Migration, "take_up", _nothing),
+    "gone_where_unseen": (OpenedFiles, "missing", _gone_where_unseen),
+    "refused_for_good": (CallRecord, "__init__", _for_good),
+    "calls_written_on_the_loop": (Pen, "put", _on_the_loop),
+    "calls_not_on_record": (CallRecord, "_write", _nothing),
+    "one_after_the_other": (ControlServer, "_carried_out", _one_after_the_other),
+    "a_token_is_read_once": (TokenKeeper, "_take", _once_only),
 }
 """Name: (class, method, what is put in its place)."""
 

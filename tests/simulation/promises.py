@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from daemon.calls.call_record import CallRecord
 from daemon.core.events import PROTECTION, CanaryState, MigrationStage, TradingState
 from daemon.orders.book import OrderState
 from daemon.recovery.account import recover
@@ -228,6 +229,20 @@ def on_record(world: World, told: Any) -> None:
     ):
         if ours != again:
             world.watch.breaks("the journal tells the same account", f"{name}: {ours} in memory, {again} on record")
+
+
+def past_calls(world: World) -> None:
+    """Every call of every life is in the file of past calls, as far as nothing befell that and its day is one."""
+    ends, stage, plan = world.ends, world.stage, world.plan
+    if ends["torn"] or stage.off_s is not None or plan.has("files.", "clock.", "disk.hangs"):
+        return
+    record = CallRecord(world.settings.broker.fyers.calls_file, 1)
+    with record.shared(world.computer.clocks.monotonic_ns()) as calls:
+        used = calls.used
+    record.close()
+    if used < world.venue.server.meter.total:
+        told = f"{used} are on record, the venue had {world.venue.server.meter.total}"
+        world.watch.breaks("calls are counted over restarts", told)
 
 
 def at_the_venue(world: World) -> None:

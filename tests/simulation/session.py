@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from tests.simulation.watch import Broken
 from tests.simulation.world import World
 
 IN_MEMORY = Path("/dev/shm")
+STATES = "STATE_DIRECTORY"
 PREFIX = "hrmd-simulation-"
 YOUNG_S = 600.0
 """More than any session takes; sessions of versions that lock nothing are left in peace so long, too."""
@@ -59,7 +61,7 @@ def simulate(plan: Plan) -> Result:
     collects = gc.isenabled()
     gc.disable()
     try:
-        with contextlib.chdir(directory):
+        with contextlib.chdir(directory), _states_in(directory):
             world = World(plan, Path(), port)
             structlog.configure(
                 processors=[world.hear],
@@ -82,6 +84,19 @@ def simulate(plan: Plan) -> Result:
         plan=plan, broken=world.watch.broken, pairs=world.pairs, counts=counts, digest=digest, lives=world.lives,
         cpu_s=time.process_time() - began, active_s=world.active_s, log=world.log,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _states_in(directory: Path) -> Iterator[None]:
+    """Where daemons of the block write down that they run."""
+    before = os.environ.get(STATES)
+    os.environ[STATES] = str(directory / "state")
+    try:
+        yield
+    finally:
+        del os.environ[STATES]
+        if before is not None:
+            os.environ[STATES] = before
 
 
 def hold(directory: Path) -> int:

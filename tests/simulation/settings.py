@@ -10,11 +10,13 @@ from daemon.settings.tree import Settings
 from tests.samples import settings_of
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
-from tests.simulation.plan import Plan
+from tests.simulation.plan import SERVED, Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.succession import SESSIONS
 from tests.simulation.venue import SYMBOLS
 
+PORT = 8642
+"""Of the control API."""
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 MAX_GROSS, MAX_LOSS = 45_000, 120
 MOST_UNITS = "risk.max_order_quantity"
@@ -60,8 +62,11 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
     decides = {"name": OWN} if plan.has("own.") else {}
     record = {"record": RECORDING.model_copy(update={"path": directory / "tapes"})} if plan.records else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
+    names = {"token_file": directory / "control.token", "tokens_file": directory / "control.tokens"}
+    control = {"enabled": True, "port": PORT, **names} if plan.has(*SERVED) else {}
     return base.model_copy(
         update={
+            "control": base.control.model_copy(update=control),
             "strategy": base.strategy.model_copy(update=minutes | decides),
             "migration": base.migration.model_copy(update=candidate),
             "execution": base.execution.model_copy(update=entries),

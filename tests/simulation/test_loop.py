@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from tests.simulation.loop import DeadlockError, Process, SimLoop
+from tests.simulation.loop import PROCESS, DeadlockError, Process, Side, SimLoop
 from tests.simulation.network import Network
 
 
@@ -177,3 +177,33 @@ def test_nobody_listens_is_refused() -> None:
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", 81))
 
     play(program())
+
+
+def test_a_loop_beside_stands_still_alone_and_what_it_gave_away_is_done() -> None:
+    """Its process goes on meanwhile; it goes on where it was, and ends with its process."""
+
+    async def program() -> list[tuple[str, float]]:
+        loop, done = cast(SimLoop, asyncio.get_running_loop()), list[tuple[str, float]]()
+        process = Process("daemon")
+        side = Side(process, "control")
+
+        async def trades() -> str:
+            await asyncio.sleep(1)
+            done.append((f"of {cast(Process, PROCESS.get()).name}", round(loop.time())))
+            return "done"
+
+        async def answers() -> None:
+            crossing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(trades(), loop))
+            done.append((await crossing, round(loop.time())))
+            await asyncio.sleep(1)
+            done.append(("never", round(loop.time())))
+
+        loop.create_task(answers(), context=side.context())
+        await asyncio.sleep(0.5)
+        side.stand(loop, 9)
+        await asyncio.sleep(9.8)
+        process.kill_after(0, lambda: None)
+        await asyncio.sleep(5)
+        return done
+
+    assert play(program())[0] == [("of daemon", 1), ("done", 10)]

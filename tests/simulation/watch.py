@@ -65,6 +65,8 @@ HEARD_S = 1.0
 MOST_CANCELS = 30
 """Of one order in a minute, those that people ask for included."""
 ASKED = (Halt, Resume, Reduce, Flatten, LoadModel, BeginCanary, EndCanary, CancelOrder, SwapStrategy)
+FALSE = ("was deleted while", "was replaced by")
+"""What nobody does to a file here."""
 LOADED_S = 115.0
 """A command to load a model is answered after so long."""
 ANSWER_S = 20.0
@@ -272,6 +274,8 @@ class Watch:
             if reason in self._commands and not self.disk_fails:
                 self.breaks("a command isn't doubled", f"{kind} {reason} was taken again")
             self._commands.add(reason)
+        if isinstance(event, Halt) and any(words in reason for words in FALSE):
+            self.breaks("what is said of a file is so", reason)
         for do in self.waiting.pop(kind, ()):
             do()
         if self._stir is not None and not self._stir.done():

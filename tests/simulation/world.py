@@ -28,7 +28,7 @@ from daemon.shadow.agents import Agent, own_settings
 from strategies.base import Strategy
 from tests.simulation import promises
 from tests.simulation.brains import CANDIDATE, Brain, Mood, Store
-from tests.simulation.clerk import Clerk, serve
+from tests.simulation.clerk import Clerk
 from tests.simulation.computer import Computer
 from tests.simulation.corporate import name_it_late, split_of
 from tests.simulation.deeds import DEEDS
@@ -36,7 +36,7 @@ from tests.simulation.link import TickLinks
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
-from tests.simulation.plan import ACTIVE_WITHIN_S, BY_HTTP, HEALED_S, TAPE, Action, Plan
+from tests.simulation.plan import ACTIVE_WITHIN_S, ASKS_ONLY, EXCUSES_NOTHING, HEALED_S, Action, Plan
 from tests.simulation.promises import SETTLES_S, at_its_end
 from tests.simulation.record import journaled, newest
 from tests.simulation.recorded import Recorded
@@ -71,6 +71,8 @@ class World:
         self.mood = Mood(self.loop.time)
         self.store = Store(plan.seed, self.mood)
         self.computer.models = lambda: self.store
+        self.files = self.computer.files
+        self.files.waited = self._on_waiting
         self.tapes, self.recorded = self.computer.tapes, Recorded(directory / "tapes")
         self.clerk = Clerk(self)
         self.lifted_until = 0.0
@@ -101,6 +103,8 @@ class World:
         """How many cancellations the venue is yet to lose or refuse."""
         self.works_since: dict[str, float] = {}
         """Since when an order that was asked to be cancelled has been seen to work at the venue."""
+        self.upset_until = 0.0
+        """The same of what may be felt by who asks over HTTP."""
         self.asked = 0
         """Commands that operators gave."""
         self.pairs: list[str] = []
@@ -113,7 +117,7 @@ class World:
         self._commands: list[asyncio.Task[Any]] = []
         """What operators of this life ask for; the end of the daemon hangs up on them, as its server does."""
         self._token_file = directory / "token"
-        self._tokens = 0
+        self._tokens, self._token = 0, ""
         self.log_in()
         self.loop.set_exception_handler(self._on_loop_error)
 
@@ -136,7 +140,8 @@ class World:
     def run(self) -> None:
         """All of it, in simulated time."""
         try:
-            self.loop.run_until_complete(self._session())
+            with self.files.under():
+                self.loop.run_until_complete(self._session())
         finally:
             self.loop.set_exception_handler(lambda loop, context: None)
 
@@ -162,6 +167,7 @@ class World:
             task.cancel()
         await asyncio.wait(tasks)
         promises.at_the_venue(self)
+        promises.past_calls(self)
         self.recorded.look(self)
 
     async def _live(self) -> None:
@@ -205,7 +211,7 @@ class World:
     def log_in(self) -> None:
         """Somebody gets today's token, and the file of the daemon has it."""
         self._tokens += 1
-        token = make_token(expires_s=FAR_S + self._tokens)
+        self._token = token = make_token(expires_s=FAR_S + self._tokens)
         self.venue.gate.renew(f"{APP_ID}:{token}")
         self._token_file.write_text(token)
 
@@ -236,7 +242,7 @@ class World:
         self.recorded.begin_life(self, service.recorder, service.app.bus)
         self.service = service
         try:
-            await service.run((partial(serve, service),) if self.plan.has(*BY_HTTP) else ())
+            await service.run()
             self.ends["orderly"] += 1
             self.watch.end_life()
             at_its_end(self)
@@ -312,8 +318,10 @@ class World:
         standing = self.standing()
         if self.loop.time() >= HEALED_S:
             return
-        if action.do not in TAPE:  # a recording that fails holds nothing else up
+        if action.do not in EXCUSES_NOTHING:
             self.troubled_until = max(self.troubled_until, self.loop.time() + action.seconds + SETTLES_S)
+        if action.do not in ASKS_ONLY:
+            self.upset_until = max(self.upset_until, self.loop.time() + action.seconds + SETTLES_S)
         self.pairs.append(f"{action.do}@{standing}")
         self._note(f"{action.do} ({action.seconds:g} s, {action.number}) while {standing}")
         DEEDS[action.do](self, action)
@@ -405,7 +413,7 @@ class World:
         """Nothing fails any more."""
         self.network.heal()
         self.computer.heal()
-        if self.venue.gate.expired:
+        if self.venue.gate.expired or self._token_file.read_text() != self._token:
             self.log_in()
         self.ticks.heal()
         self.mood.heal()
@@ -431,6 +439,12 @@ class World:
         words = " ".join(f"{key}={value}" for key, value in event.items() if key not in ("event", "exc_info"))
         self._note(f"  {method}: {event.get('event')} {words}"[:300])
         raise structlog.DropEvent
+
+    def _on_waiting(self, call: str) -> None:
+        """The loop waits for a disk that hangs; a start may, and is looked after from outside."""
+        service = self.running()
+        if service is not None and (service.app.desk.open or not service.app._closed):
+            self.watch.breaks("the loop waits for no disk", f"{call} while it hangs")
 
     def _on_loop_error(self, loop: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")

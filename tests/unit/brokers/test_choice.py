@@ -13,6 +13,7 @@ from daemon.brokers.choice import ADAPTERS, adapter_of, budgets, feed_of, held_a
 from daemon.cli import main
 from daemon.cli.brokers import listed
 from daemon.core.errors import SettingsError
+from daemon.machine import Machine
 from daemon.settings.feed import FeedSettings
 from daemon.settings.orders import BrokerSettings
 from tests.samples import settings_of
@@ -44,9 +45,9 @@ def test_one_budget_an_account(tmp_path: Path) -> None:
     """Ticks and orders of one broker share it; of two each has its own; on paper there is none."""
     files = [f"broker.{name}.calls_file={tmp_path / name}" for name in ADAPTERS]
     both = settings_of("broker.name=openalgo", "feed.source=fyers", *files)
-    assert list(budgets(both, live=True)) == ["fyers", "openalgo"]
-    assert list(budgets(both, live=False)) == ["openalgo"]
-    assert budgets(settings_of(), live=False) == {}
+    assert list(budgets(both, Machine(), live=True)) == ["fyers", "openalgo"]
+    assert list(budgets(both, Machine(), live=False)) == ["openalgo"]
+    assert budgets(settings_of(), Machine(), live=False) == {}
 
 
 def test_hrmd_brokers(capsys: pytest.CaptureFixture[str]) -> None:

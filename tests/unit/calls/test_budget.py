@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from daemon.calls.budget import Grant, Limit, Purpose, RateBudget, RateLimits
 from daemon.calls.call_record import CallRecord
+from daemon.calls.pen import Pen
 from daemon.core.clock import DAY_NS, IST_OFFSET_NS, NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.errors import SettingsError
 
@@ -153,7 +154,7 @@ def test_a_disk_that_stands_still_holds_no_call_up(tmp_path: Path) -> None:
         os.pwrite(file, content, at)
 
     path, clock = tmp_path / "calls", ReplayClock(MIDNIGHT)
-    budget = RateBudget(clock, SMALL, CallRecord(path, SMALL.minute.calls, write))
+    budget = RateBudget(clock, SMALL, CallRecord(path, SMALL.minute.calls, lambda file: Pen(file, write)))
     assert granted(budget, EXIT, 9) == SMALL.second.calls
     clock.advance(MIDNIGHT + NS_PER_S)
     assert granted(budget, EXIT, 9) == SMALL.second.calls
@@ -179,7 +180,7 @@ def test_what_fails_after_it_stood_still_stops_no_call(tmp_path: Path) -> None:
         raise OSError(errno.EIO, "the disk is gone")
 
     clock = ReplayClock(MIDNIGHT)
-    budget = RateBudget(clock, SMALL, CallRecord(tmp_path / "calls", SMALL.minute.calls, write))
+    budget = RateBudget(clock, SMALL, CallRecord(tmp_path / "calls", SMALL.minute.calls, lambda file: Pen(file, write)))
     assert granted(budget, EXIT, 9) == SMALL.second.calls
     goes_on.set()
     gone.wait()

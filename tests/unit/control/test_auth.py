@@ -23,6 +23,16 @@ def test_a_missing_file_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert server_token(tmp_path / "other", {}) != token
 
 
+def test_a_disk_that_does_not_say_what_is_there_is_said_in_one_line(tmp_path: Path) -> None:
+    """And no other token is made."""
+    path = tmp_path / "var" / "control.token"
+    path.parent.symlink_to(path.parent)
+    with pytest.raises(UsageError, match=r"control\.token.*symbolic links"):
+        check_server_token(path, {})
+    with pytest.raises(UsageError, match=r"control\.token can't be made"):
+        server_token(path, {})
+
+
 @pytest.mark.parametrize("left", [b"", bytes(44)])
 def test_a_file_that_the_power_took_the_content_of_is_made_anew(tmp_path: Path, left: bytes) -> None:
     """Nothing is lost that it held, and a start that is refused for it would be refused for ever."""

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from daemon.control.bridge import Across, Here, OwnLoop, StandsStillError
+from daemon.control.bridge import Across, Here, StandsStillError
+from daemon.core.own_loop import OwnLoop
 
 
 async def test_looks_and_work_happen_on_the_other_loop() -> None:

@@ -35,6 +35,7 @@ def refuse(cause: Exception) -> None:
     ("cause", "again"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EROFS, "Read-only file system"), True),
         (ConnectionRefusedError(errno.ECONNREFUSED, "nobody listens"), True),
         (TimeoutError(), True),
         ("full", True),

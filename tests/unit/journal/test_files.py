@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from daemon.core.errors import JournalError
+from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event, Halt
 from daemon.journal.files import OpenedFiles, place_beside
+from daemon.journal.reader import JournalReader, is_blank
 from daemon.journal.writer import Journal
+from daemon.recovery.holds import hold_written
+from daemon.recovery.repair import repair
 from tests.samples import journaled
 
 
@@ -54,6 +58,36 @@ def delete_directory(path: Path) -> None:
 def move_away(path: Path) -> None:
     """As a rotation of logs does."""
     path.rename(path.with_name("journal.1"))
+
+
+async def test_a_disk_that_does_not_say_what_is_there_has_lost_nothing(tmp_path: Path) -> None:
+    """Neither is that said, nor is a fresh file put in the place of one that is there."""
+    path, away = tmp_path / "deep" / "j.sqlite", tmp_path / "away"
+    journal = Journal(path, safe=True)
+    await written(journal, halts(0, 50))
+    path.parent.rename(away)
+    path.parent.symlink_to(path.parent)  # whoever looks there is told of an error, not that nothing is there
+    await written(journal, halts(50, 1))
+    await written(journal, halts(51, 10))
+    assert journal.trouble == ""
+    path.parent.unlink()
+    away.rename(path.parent)
+    await written(journal, halts(61, 10))
+    journal.close()
+    assert journaled(path) == halts(0, 71)
+
+
+@pytest.mark.parametrize(
+    "look", [is_blank, JournalReader, partial(Journal, safe=True), lambda path: hold_written(path, []), repair]
+)
+def test_what_can_not_be_looked_at_is_not_taken_for_a_new_journal(
+    tmp_path: Path, look: Callable[[Path], object]
+) -> None:
+    """Or a start would begin with a blank account, and delete the journal where it is refused."""
+    path = tmp_path / "deep" / "j.sqlite"
+    path.parent.symlink_to(path.parent)
+    with pytest.raises(UsageError, match=r"j\.sqlite: .*symbolic links"):
+        look(path)
 
 
 @pytest.mark.parametrize("accident", [delete_all, delete_directory, delete_it, delete_wal, move_away])

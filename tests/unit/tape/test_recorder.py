@@ -21,7 +21,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.tape.format import TapeReader
 from daemon.tape.marks import Mark, marks_of
 from daemon.tape.recorded import prune, reel_path, reels_by_day, tape_path
-from daemon.tape.recorder import QUIET_NS, Recorder
+from daemon.tape.recorder import QUIET_NS, Recorder, _inspect
 from daemon.tape.reel import ReelReader, ReelWriter
 from tests.samples import CLOSE, DAY, MINUTE, OPEN, SBIN, tick, ticks, write_tape
 
@@ -377,3 +377,11 @@ def test_an_old_tape_that_cannot_be_deleted_is_said(tmp_path: Path) -> None:
         recorder.close()
     assert len(on_tape(directory)) == 3
     assert [line["event"] for line in logs if line["log_level"] == "error"] == ["an old tape could not be deleted"]
+
+
+def test_a_reel_that_can_not_be_looked_at_ends_no_thread(tmp_path: Path) -> None:
+    """Who seals goes on with the other days, and says what it couldn't read."""
+    (tmp_path / "away").symlink_to(tmp_path / "away")
+    with capture_logs() as logs:
+        _inspect(tmp_path / "away" / "2026-01-05.1.ticks")
+    assert [line["event"] for line in logs] == ["a recording can't be read"]
