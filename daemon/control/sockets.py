@@ -52,6 +52,8 @@ class Sockets:
         self._connections = connections
         self._stream = stream
         self._listeners: dict[int, tuple[Who, Reader]] = {}
+        self._heard = asyncio.Event()
+        """While somebody listens, and until what waited for the last one is gone."""
         self._transports: dict[int, asyncio.Transport] = {}
         """Of those who may be written to."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,6 +101,7 @@ class Sockets:
             return refuse(503, f"{MOST_READERS} listen already; close one", {"Retry-After": "10"})
         try:
             self._listeners[id(reader)] = request[WHO], reader
+            self._heard.set()
             try:
                 await socket.prepare(request)
             except ConnectionError:
@@ -141,10 +144,12 @@ class Sockets:
 
     async def _deliver(self) -> None:
         """To all of them together: 200 readers must cost little more than one, for the interpreter decides, too."""
-        while True:
+        while await self._heard.wait():
             await asyncio.sleep(PACE_S)
             await self._precedence.wait()
             self._stream.hand_out()
+            if not self._listeners:
+                self._heard.clear()
             said: Said = {}
             may_wait = True
             for key, transport in list(self._transports.items()):
