@@ -210,7 +210,7 @@ class RiskActor(Actor):
         self.closing.restore(flatten_reason, closing or {})
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
-            self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
+            self.book.unsettle(symbol, reason, self.book.of(symbol).price)
 
     def _on_canary(self, event: CanaryChanged) -> None:
         """How large its entries may be, and what is to be closed now that it has ended."""

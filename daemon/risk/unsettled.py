@@ -59,6 +59,8 @@ class Unsettled:
             if jump.back:
                 self.settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
                 continue
+            if jump.symbol in self.book.unsettled:
+                continue
             held = self.book.of(jump.symbol).position
             self.unsettle(
                 jump.symbol,
@@ -78,7 +80,7 @@ class Unsettled:
             self.watch(symbol)
         else:
             entry = book.of(symbol)
-            held, price = entry.position, entry.last_price or float(entry.average_price)
+            held, price = entry.position, entry.price
             book.adjust(event)
             self.held_over.adjust(event)
             carried = held if event.carried is None else event.carried

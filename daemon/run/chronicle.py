@@ -226,9 +226,13 @@ class Chronicle:
                 f"{self._unlike} {were} in a market unlike those that the model knows: it opened nothing there"
             )
         notes += _of_indices(described.symbols, described.instruments)
-        held = [item.symbol for item in self._curve.portfolio.positions() if item.quantity]
+        portfolio = self._curve.portfolio
+        unsettled = portfolio.unsettled
+        held = [it.symbol for it in portfolio.positions() if it.quantity and it.symbol not in unsettled]
         if held:
             notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
+        if unsettled:
+            notes.append(f"still held at the end, valued as before the night in doubt: {', '.join(unsettled)}")
         notes += _over_a_night([*self.tally.trades, *self.tally.open_trades], described)
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")

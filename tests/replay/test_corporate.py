@@ -24,7 +24,9 @@ from daemon.core.events import (
     SymbolHalted,
 )
 from daemon.report.summary import ReplaySummary
+from daemon.run.reporting import report_journal
 from daemon.run.verifying import verify_journal
+from tests.own_classes import own, write_class
 from tests.samples import (
     CLOSE,
     DAY,
@@ -287,3 +289,25 @@ def test_a_false_first_price_holds_nothing_up(tmp_path: Path) -> None:
     play(tape, *LIVELY, journal=j)
     assert second_day(j, Fill)[0].price > 700
     assert journaled(j, PositionRestated) == []
+
+
+ONE_TRADE = """\
+from strategies.own import buy, hold, sell
+class Momentum:
+    def decide(self, seen):
+        return hold("held") if seen.position or len(seen.bars) < 3 else {side}(10, "once")
+"""
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+@pytest.mark.parametrize("ratio", [0.2, 5.0])
+def test_what_nobody_knows_the_number_of_wins_and_loses_nothing(tmp_path: Path, side: str, ratio: float) -> None:
+    """Ten at the old price are not ten at the new one: a short over a split is no winner, in the journal neither."""
+    write_class(tmp_path, ONE_TRADE.format(side=side))
+    j = tmp_path / "j.sqlite"
+    replay, summary = play(held_over(tmp_path / "t.parquet", ratio), *own(tmp_path), journal=j)
+    assert abs(summary.net_pnl) < 300, summary.net_pnl
+    assert [abs(trade.net_pnl) < 300 for trade in replay.trades] == [True]
+    assert f"still held at the end, valued as before the night in doubt: {SBIN}" in summary.notes
+    told = report_journal(j).summary
+    assert (told.net_pnl, told.equity, told.by_symbol) == (summary.net_pnl, summary.equity, summary.by_symbol)
