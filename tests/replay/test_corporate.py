@@ -26,6 +26,7 @@ from daemon.core.events import (
 from daemon.report.summary import ReplaySummary
 from daemon.run.reporting import report_journal
 from daemon.run.verifying import verify_journal
+from daemon.tape.format import TapeWriter
 from tests.own_classes import own, write_class
 from tests.samples import (
     CLOSE,
@@ -38,6 +39,7 @@ from tests.samples import (
     SBIN,
     journaled,
     play,
+    ticks,
     wave,
     write_tape,
 )
@@ -311,3 +313,30 @@ def test_what_nobody_knows_the_number_of_wins_and_loses_nothing(tmp_path: Path, 
     assert f"still held at the end, valued as before the night in doubt: {SBIN}" in summary.notes
     told = report_journal(j).summary
     assert (told.net_pnl, told.equity, told.by_symbol) == (summary.net_pnl, summary.equity, summary.by_symbol)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_put_over_a_split_wins_nothing(tmp_path: Path, *, named: bool) -> None:
+    """Its strike of 800 is 160 since: nobody settles it at 640, on the day on which it ends or later."""
+    put = "NSE:SBIN26JAN800PE"
+    write_class(
+        tmp_path, ONE_TRADE.format(side="buy").replace("seen.position", f"seen.symbol != {put!r} or seen.position")
+    )
+    rows = [(OPEN + minute * MINUTE, 15.0, 1) for minute in range(20)]
+    for day, price in ((0, 800.0), (1, 160.0), (22, 160.0)):
+        minutes = range(1, 30) if day < 22 else range(300, 375)
+        rows += [(OPEN + day * DAY + minute * MINUTE + 1, price, 0) for minute in minutes]
+    ts, ltp, code = zip(*sorted(rows), strict=True)
+    with TapeWriter(tmp_path / "t.parquet", columns=()) as writer:
+        writer.write(ticks(ts, ltp, (SBIN, put), code))
+    contract = f"market.instruments=[{{symbol: '{put}', kind: option, lot_size: 10, expiry: 2026-01-27}}]"
+    replay, summary = play(
+        tmp_path / "t.parquet",
+        *own(tmp_path),
+        contract,
+        *([action("1/5")] if named else []),
+        "feed.max_jump_percent=90",
+    )
+    assert [trade.symbol for trade in replay.trades] == [put]
+    assert abs(summary.net_pnl) < 300, summary.net_pnl
+    assert any(f"of {SBIN} with 10 held: the exchange makes another contract" in note for note in summary.notes)
