@@ -33,7 +33,7 @@ from daemon.report.performance import Span
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
-from daemon.report.text import whole
+from daemon.report.text import rupees, whole
 from daemon.report.trades import Trade
 from daemon.run.tape_notes import made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
@@ -117,6 +117,7 @@ class Chronicle:
             self._shown.fills.append(event)
         elif isinstance(event, PriceAdjusted | PriceJumped):
             self._actions.append(event.words)
+            self._actions += _unbooked(event, self._curve.portfolio)
             if self._keep and isinstance(event, PriceAdjusted):
                 self._shown.adjusted.append(event)
         elif isinstance(event, SymbolHalted) and event.overnight:
@@ -237,6 +238,18 @@ class Chronicle:
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
+
+
+def _unbooked(event: PriceAdjusted | PriceJumped, portfolio: Portfolio) -> list[str]:
+    """The money of a dividend: who is short owes it, and looks the better for it."""
+    held = next((it for it in portfolio.positions() if it.symbol == event.symbol and it.quantity), None)
+    if held is None or isinstance(event, PriceJumped) or event.shares:
+        return []
+    money = abs(held.quantity) * held.mark * (event.denominator - event.numerator) / event.denominator
+    due = "owed, so that the result is too good by it" if held.quantity < 0 else "due, so that it is too poor by it"
+    return [
+        f"{event.symbol}: {held.quantity} held over the {event.kind}: some {rupees(money)} {due}, for it isn't booked"
+    ]
 
 
 def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:

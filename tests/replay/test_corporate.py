@@ -340,3 +340,13 @@ def test_a_put_over_a_split_wins_nothing(tmp_path: Path, *, named: bool) -> None
     assert [trade.symbol for trade in replay.trades] == [put]
     assert abs(summary.net_pnl) < 300, summary.net_pnl
     assert any(f"of {SBIN} with 10 held: the exchange makes another contract" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [("buy", "due, so that it is too poor"), ("sell", "owed, so that the result")]
+)
+def test_the_money_of_a_dividend_that_is_not_booked_is_said(tmp_path: Path, side: str, words: str) -> None:
+    """A demerger, too: who was short of it over the night owes what the share lost."""
+    write_class(tmp_path, ONE_TRADE.format(side=side))
+    _, summary = play(held_over(tmp_path / "t.parquet", 0.9), *own(tmp_path), action("0.9", kind="dividend"))
+    assert any("10 held over the dividend: some ₹81" in note and words in note for note in summary.notes), summary.notes
