@@ -145,6 +145,11 @@ class RiskActor(Actor):
         """Those that the gate checks by now."""
         return self._gate.limits
 
+    @property
+    def free(self) -> Decimal | None:
+        """Rupees for new margin; None where nobody says."""
+        return self._gate.free(self.book)
+
     def handle(self, event: Event) -> None:
         """One event, synchronously."""
         book = self.book

@@ -71,6 +71,11 @@ class SymbolRisk(msgspec.Struct, gc=False):
         """The last one; before the first tick, as after a restart, the last one before, or what was paid."""
         return self.last_price or self.earlier_price or float(self.average_price)
 
+    @property
+    def largest_side(self) -> Side:
+        """On which its largest position lies, held or to come."""
+        return Side.BUY if self.position + self.working_buys >= self.working_sells - self.position else Side.SELL
+
     def band_on(self, ts: int) -> Band:
         """The lowest and highest price of the day at `ts` (UTC ns); None where the feed tells none."""
         return self.band if self.band_day == india_day(ts) else NO_BAND
@@ -389,10 +394,23 @@ class RiskBook:
         total = 0.0
         for symbol, entry in self.symbols.items():
             if symbol != without:
-                total += worst_position(entry) * (entry.price or self._reference(symbol))
+                total += worst_position(entry) * self.price_of(symbol)
                 sold = max(0, entry.working_sells - entry.position)
                 total += sold * max(0.0, entry.strike - entry.price)
         return Decimal(total).quantize(PAISA)
+
+    def price_of(self, symbol: str) -> float:
+        """At which a unit counts, rupees: the last price, or what its working orders were wanted at."""
+        return self.of(symbol).price or self._reference(symbol)
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Cash and what is held, rupees; None where nobody said what it began with."""
+        held = ((symbol, entry) for symbol, entry in self.symbols.items() if entry.position)
+        worth = sum(
+            (it.position * Decimal(str(self._valued_at.get(symbol, it.price))) for symbol, it in held), Decimal(0)
+        )
+        return None if self.cash is None else self.cash + worth
 
     def _reference(self, symbol: str) -> float:
         """What its working orders were wanted at, where there is no other price."""

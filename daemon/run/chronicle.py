@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -235,9 +236,18 @@ class Chronicle:
         if unsettled:
             notes.append(f"still held at the end, valued as before the night in doubt: {', '.join(unsettled)}")
         notes += _over_a_night([*self.tally.trades, *self.tally.open_trades], described)
+        notes += _ruined(self._curve.by_session())
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
+
+
+def _ruined(sessions: Sequence[tuple[int, Decimal]]) -> list[str]:
+    """An account that owed money: what it did after that no broker would have let it do."""
+    ruin = next(((ts, equity) for ts, equity in sessions if equity <= 0), None)
+    if ruin is None:
+        return []
+    return [f"the account was ruined: {rupees(ruin[1])} on {ist_date(ruin[0])}; what came after that is no result"]
 
 
 def _unbooked(event: PriceAdjusted | PriceJumped, portfolio: Portfolio) -> list[str]:

@@ -290,7 +290,7 @@ class DaemonView:
     def risk(self) -> RiskView:
         """As the gate counts."""
         risk = self._app.risk
-        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns())
+        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns(), risk.free)
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""
