@@ -93,5 +93,6 @@ def _paper_execution(
     )  # fmt: skip
     return ExecutionActor(
         bus, account.orders, venue, journal, plan.clock, settings.execution.working_timeout_s, plan.latency.order_ns,
-        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes()), venue_time,
+        account.held, Settlement(instruments, CostSchedule(), calendar, account.portfolio.closes(), account.unsettled),
+        venue_time,
     )  # fmt: skip

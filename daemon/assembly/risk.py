@@ -39,6 +39,7 @@ def risk_stage(
             calendar,
             settings.strategy.no_entries_minutes,
             ExpiryGuard(settings.derivatives, instruments, calendar),
+            on_paper=broker.on_paper,
         ),
         plan.clock,
         calendar,

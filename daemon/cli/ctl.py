@@ -284,8 +284,10 @@ def order(
 
     from daemon.control.view import OrderAnswer
 
+    if key is not None and not key.strip():
+        raise UsageError(f"--key: expected the order's key, got {key!r}; leave it out for a new order")
     client = Client.of(config, overrides, url, token_file)
-    key = key or secrets.token_hex(8)
+    key = secrets.token_hex(8) if key is None else key
     body: dict[str, Any] = {"key": key, "symbol": symbol, "side": side.value, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     try:

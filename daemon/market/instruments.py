@@ -94,6 +94,15 @@ class Instrument(msgspec.Struct, frozen=True):
         """Whether who holds it at its expiry gets shares, or owes them."""
         return self.is_contract and not self.on_index
 
+    def stands_for(self, other: Instrument) -> bool:
+        """Whether it is a contract on `other`, an index or a share of its exchange."""
+        if not self.is_contract or other.exchange != self.exchange:
+            return False
+        if other.kind is Kind.INDEX:
+            return other.underlying == self.underlying
+        body = other.symbol.rpartition(":")[2].removesuffix("-EQ")
+        return other.kind is Kind.EQUITY and body == self.underlying
+
     def family(self) -> str:
         """All contracts of a kind on one underlying, as `risk.limits` names them: NSE:NIFTY-FUT, NSE:NIFTY-OPT."""
         if not self.underlying:

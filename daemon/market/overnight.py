@@ -46,6 +46,11 @@ class OvernightLimit:
         instrument = self._instruments.resolve(symbol)
         return instrument is not None and instrument.kind is Kind.EQUITY
 
+    def stands_for(self, contract: str, share: str) -> bool:
+        """Whether `contract` is a future or an option on `share`: an action on that makes another contract of it."""
+        of, on = self._instruments.resolve(contract), self._instruments.resolve(share)
+        return of is not None and on is not None and on.kind is Kind.EQUITY and of.stands_for(on)
+
 
 def _is_on_share(instrument: Instrument) -> bool:
     """Whether it is a future on a share: a split changes its price, and its lot, with the share's."""

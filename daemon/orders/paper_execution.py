@@ -37,6 +37,8 @@ from daemon.core.events import (
     PositionRestated,
     Reduce,
     Resume,
+    SymbolHalted,
+    SymbolResumed,
     TickBatch,
     TimeAdvanced,
 )
@@ -121,7 +123,7 @@ class ExecutionActor(Actor):
             self.name,
             (
                 TickBatch, TimeAdvanced, OrderApproved, OrderDenied, CancelOrder, Flatten, Halt, Reduce, Resume,
-                PositionRestated,
+                PositionRestated, SymbolHalted, SymbolResumed,
             ),
         )  # fmt: skip
         bus.subscribe(self.name, (OrderIntent,), where=lambda it: it.strategy != SETTLEMENT, inbox=self.inbox)
@@ -152,6 +154,9 @@ class ExecutionActor(Actor):
             self.cancel_entries(event.reason, event.ts)
         elif isinstance(event, Resume):
             self._bar.allow()
+        elif isinstance(event, SymbolHalted | SymbolResumed):
+            if self._settlement is not None:
+                self._settlement.over_a_night(event)
         elif isinstance(event, PositionRestated):
             self._positions[event.symbol], _ = counted_anew(
                 self._positions[event.symbol], event.carried, event.numerator, event.denominator

@@ -6,14 +6,15 @@ what that starts from is the average of the last quarter (`daemon/market/settlem
 seen by then, weighted by what traded with them where the underlying is a share. Without ticks of the underlying in that
 time the contract ends at its own last price of the day; without that either nothing is made up: it stays held, and
 flagged. Who holds an option that is worth something pays STT for its exercise. A contract on a share
-would end in delivery, which paper doesn't know: it ends in money all the same, with an error.
+would end in delivery, which paper doesn't know: it ends in money all the same, with an error. One that was held over a
+corporate action of what it stands for is another contract since, which nobody told: it isn't settled either.
 Invariant: how the ticks are cut into batches changes no price, and nothing is settled before its session's close.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
@@ -31,6 +32,8 @@ from daemon.core.events import (
     OrderIntent,
     OrderType,
     Side,
+    SymbolHalted,
+    SymbolResumed,
     TickBatch,
 )
 from daemon.market.calendar import MarketCalendar, Session, ist_date
@@ -90,21 +93,34 @@ class Settlement:
 
     def __init__(
         self, instruments: InstrumentBook, costs: CostSchedule, calendar: MarketCalendar,
-        closes: Mapping[str, tuple[int, float]] | None = None,
+        closes: Mapping[str, tuple[int, float]] | None = None, doubted: Iterable[str] = (),
     ) -> None:  # fmt: skip
-        """`closes`: when (UTC ns) and at what an earlier process last saw what it held, for what ended since."""
+        """`closes`: when (UTC ns) and at what an earlier process last saw what it held, for what ended since.
+
+        `doubted`: of what was held then nobody knew what a corporate action had made of it.
+        """
+        self._doubted = set(doubted)
         self._closes = dict(closes or {})
         self._instruments = instruments
         self._costs = costs
         self._calendar = calendar
         self._ending: dict[str, _Ending] = {}
 
+    def over_a_night(self, event: SymbolHalted | SymbolResumed) -> None:
+        """A contract has become doubtful before it ended, or is so no more."""
+        contract = self._instruments.resolve(event.symbol) if event.overnight else None
+        if isinstance(event, SymbolResumed):
+            self._doubted.discard(event.symbol)
+        elif contract is not None and contract.expiry is not None and ist_date(event.ts) <= contract.expiry:
+            self._doubted.add(event.symbol)
+
     def on_ticks(self, batch: TickBatch) -> None:
         """Take in the prices of what ends today and of what it stands for."""
         for symbol, ending in self._ending.items():
             for code, name in enumerate(batch.symbols):
                 own = name == symbol
-                if own or self._is_underlying(name, ending.contract):
+                found = None if own else self._instruments.resolve(name)
+                if own or (found is not None and ending.contract.stands_for(found)):
                     self._note(ending, batch, code, own=own)
 
     def on_time(self, ts: int, held: Mapping[str, int]) -> list[Event]:
@@ -153,18 +169,14 @@ class Settlement:
             prices = np.rint(batch.ltp[rows] * _FINE).astype(np.int64)
             ending.underlying.add(prices.tolist(), batch.traded[rows].tolist())
 
-    def _is_underlying(self, symbol: str, contract: Instrument) -> bool:
-        """Whether `symbol` is the index, or the share, that the contract stands for."""
-        found = self._instruments.resolve(symbol)
-        if found is None or found.exchange != contract.exchange:
-            return False
-        if found.kind is Kind.INDEX:
-            return found.underlying == contract.underlying
-        body = symbol.rpartition(":")[2].removesuffix("-EQ")
-        return found.kind is Kind.EQUITY and body == contract.underlying
-
     def _settle(self, ending: _Ending, quantity: int, ts: int) -> list[Event]:
         contract, settled = ending.contract, worth(ending)
+        if contract.symbol in self._doubted:
+            log.error(
+                "a contract ended of which nobody knows what a corporate action made: it stays held, and is not traded",
+                symbol=contract.symbol, held=quantity,
+            )  # fmt: skip
+            return []
         if settled is None:
             log.error(
                 "a contract ended of which no price is known: it stays held, and is not traded",

@@ -9,7 +9,7 @@ import structlog
 
 from daemon.core.actor import Actor
 from daemon.core.bus import Bus
-from daemon.core.events import Bar, Event, Fill, PositionRestated
+from daemon.core.events import Bar, Event, Fill, PositionRestated, SymbolHalted, SymbolResumed
 from daemon.portfolio.book import Portfolio
 
 log = structlog.get_logger("portfolio")
@@ -23,7 +23,7 @@ class PortfolioActor(Actor):
     def __init__(self, bus: Bus, portfolio: Portfolio, interval: str) -> None:
         super().__init__(bus)
         self.portfolio = portfolio
-        self.inbox = bus.subscribe(self.name, (Fill, PositionRestated))
+        self.inbox = bus.subscribe(self.name, (Fill, PositionRestated, SymbolHalted, SymbolResumed))
         bus.subscribe(self.name, (Bar,), where=lambda bar: bar.interval == interval, inbox=self.inbox)
 
     def handle(self, event: Event) -> None:
@@ -34,6 +34,8 @@ class PortfolioActor(Actor):
                 self.bus.publish(changed)
         elif isinstance(event, PositionRestated):
             self._restate(event)
+        elif isinstance(event, SymbolHalted | SymbolResumed):
+            self.portfolio.over_a_night(event)
         elif isinstance(event, Bar):
             self.portfolio.mark(event.symbol, event.close, event.ts_close)
 

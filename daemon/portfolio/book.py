@@ -18,7 +18,7 @@ import msgspec
 
 from daemon.core.clock import day_number, india_day
 from daemon.core.errors import Fault
-from daemon.core.events import Fill, HoldingRecord, PositionChanged, PositionRestated
+from daemon.core.events import Fill, HoldingRecord, PositionChanged, PositionRestated, SymbolHalted, SymbolResumed
 from daemon.market.overnight import Opening, counted_anew
 
 ZERO: Final = Decimal(0)
@@ -48,6 +48,7 @@ class _Holding:
         self.price: Decimal | float = mark
         self.marked_ts = 0
         self.seen: tuple[int, Decimal | float] | None = None
+        self.unsettled = False
         self.quantity = 0
         self.basis = ZERO
         self.realised = ZERO
@@ -153,12 +154,44 @@ class Portfolio:
         )  # fmt: skip
 
     def mark(self, symbol: str, price: Decimal | float, ts: int = 0) -> None:
-        """Value `symbol` at `price` rupees, of `ts` (UTC ns), from now on; before the first at its first fill's."""
+        """Value `symbol` at `price` rupees, of `ts` (UTC ns), from now on; before the first at its first fill's.
+
+        One that is unsettled stays at the value that it had.
+        """
         holding = self._holdings.get(symbol)
         if holding is not None:
-            holding.marked_ts = ts
-            holding.price = price
             holding.seen = ts, price
+            if not holding.unsettled:
+                holding.marked_ts = ts
+                holding.price = price
+
+    def over_a_night(self, event: SymbolHalted | SymbolResumed) -> None:
+        """What is held has become doubtful, or is so no more."""
+        if not event.overnight:
+            return
+        if isinstance(event, SymbolHalted):
+            self.unsettle(event.symbol)
+        else:
+            self.settle(event.symbol)
+
+    def unsettle(self, symbol: str) -> None:
+        """Nobody knows how many of `symbol` are held: a new price times the old number is no profit and no loss."""
+        if symbol in self._holdings:
+            self._holdings[symbol].unsettled = True
+
+    def settle(self, symbol: str) -> None:
+        """It is known again: value it at its newest price."""
+        holding = self._holdings.get(symbol)
+        if holding is None or not holding.unsettled:
+            return
+        holding.unsettled = False
+        if holding.seen is not None and holding.seen[0] > holding.marked_ts:
+            holding.marked_ts, holding.price = holding.seen
+
+    @property
+    def unsettled(self) -> list[str]:
+        """Symbols that are held, and nobody knows how many of them."""
+        return [symbol for symbol, item in self._holdings.items() if item.unsettled and item.quantity]
 
     def unmark(self, symbol: str) -> None:
         """Forget when `symbol` was valued: its next price is compared with none."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.core.clock import DAY_NS
-from daemon.core.events import Bar, Event, Fill, PositionRestated
+from daemon.core.events import Bar, Event, Fill, PositionRestated, SymbolHalted, SymbolResumed
 from daemon.portfolio.book import Portfolio
 
-CURVED: tuple[type[Event], ...] = (Bar, Fill, PositionRestated)
+CURVED: tuple[type[Event], ...] = (Bar, Fill, PositionRestated, SymbolHalted, SymbolResumed)
 """The events that an equity curve is made of."""
 
 Point = tuple[int, Decimal]
@@ -43,6 +43,9 @@ class EquityCurve:
         elif isinstance(event, PositionRestated):
             self._roll(event.ts)
             self.portfolio.restate(event)
+        elif isinstance(event, SymbolHalted | SymbolResumed):
+            self._roll(event.ts)
+            self.portfolio.over_a_night(event)
 
     def _value(self, bar: Bar) -> None:
         ts = bar.ts_close

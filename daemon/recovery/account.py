@@ -253,12 +253,14 @@ class Account:
             self.remember_restated(event)
         elif event.overnight and isinstance(event, SymbolHalted):
             self.unsettled[event.symbol] = event.reason
+            self.portfolio.unsettle(event.symbol)
         elif event.overnight:
             self._looked_at(event.symbol)
 
     def _looked_at(self, symbol: str) -> None:
         """Nobody doubts any more what is held, and yesterday's price is no reason to."""
         if self.unsettled.pop(symbol, None) is not None:
+            self.portfolio.settle(symbol)
             self.portfolio.unmark(symbol)
 
     def remember_restated(self, event: PositionRestated) -> None:
@@ -332,6 +334,8 @@ class Account:
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)
+        for symbol in self.unsettled:
+            self.portfolio.unsettle(symbol)
         self.changed = dict(snapshot.changed)
         self.last_ts = max(self.last_ts, snapshot.ts)
 

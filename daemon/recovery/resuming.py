@@ -65,7 +65,8 @@ def resume_account(
     unknown = [order.intent for order in working if order.state is OrderState.UNKNOWN]
     remaining = [(order.intent, order.remaining) for order in working if order.state is not OrderState.INTENT]
     risk.book.restore(
-        standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved(), ts
+        standing, remaining, unknown, account.day, account.day_start_net, account.day_high, account.approved(), ts,
+        {item.symbol: float(item.mark) for item in account.portfolio.positions()},
     )  # fmt: skip
     risk.book.brackets = account.brackets
     risk.asked_off(order.intent.order_id for order in working if order.unwanted)

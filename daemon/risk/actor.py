@@ -145,6 +145,11 @@ class RiskActor(Actor):
         """Those that the gate checks by now."""
         return self._gate.limits
 
+    @property
+    def free(self) -> Decimal | None:
+        """Rupees for new margin; None where nobody says."""
+        return self._gate.free(self.book)
+
     def handle(self, event: Event) -> None:
         """One event, synchronously."""
         book = self.book
@@ -210,7 +215,7 @@ class RiskActor(Actor):
         self.closing.restore(flatten_reason, closing or {})
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
-            self.book.unsettle(symbol, reason, float(self.book.of(symbol).average_price))
+            self.book.unsettle(symbol, reason, self.book.of(symbol).price)
 
     def _on_canary(self, event: CanaryChanged) -> None:
         """How large its entries may be, and what is to be closed now that it has ended."""

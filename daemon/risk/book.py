@@ -7,7 +7,7 @@ Built from ticks, fills, positions and order events alone. Invariant: `position`
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
@@ -53,6 +53,8 @@ class SymbolRisk(msgspec.Struct, gc=False):
 
     last_price: float = 0.0
     last_ts: int = 0
+    earlier_price: float = 0.0
+    """At which an earlier process last valued what is held; 0 where none did."""
     position: int = 0
     marked_position: int = 0
     average_price: Decimal = Decimal(0)
@@ -66,8 +68,13 @@ class SymbolRisk(msgspec.Struct, gc=False):
 
     @property
     def price(self) -> float:
-        """The last one; before the first tick, as after a restart, what was paid."""
-        return self.last_price or float(self.average_price)
+        """The last one; before the first tick, as after a restart, the last one before, or what was paid."""
+        return self.last_price or self.earlier_price or float(self.average_price)
+
+    @property
+    def largest_side(self) -> Side:
+        """On which its largest position lies, held or to come."""
+        return Side.BUY if self.position + self.working_buys >= self.working_sells - self.position else Side.SELL
 
     def band_on(self, ts: int) -> Band:
         """The lowest and highest price of the day at `ts` (UTC ns); None where the feed tells none."""
@@ -179,18 +186,21 @@ class RiskBook:
         day_high: Decimal = Decimal(0),
         approved: Iterable[OrderIntent] = (),
         now: int | None = None,
+        prices: Mapping[str, float] | None = None,
     ) -> None:
         """Stand where an earlier process stood: positions, orders with what remains of them, and the day's profit.
 
         What was `approved` lately, oldest first, counts against the limits on how many; what is dated minutes after
-        `now` (UTC ns) was by a clock that was wrong, and counts for its day alone.
+        `now` (UTC ns) was by a clock that was wrong, and counts for its day alone. `prices` are the last ones at which
+        positions were valued.
         """
         for intent in approved:
             self._count_approval(intent, lately=now is None or intent.ts <= now + 60 * NS_PER_S)
             self._remember_filled(intent)
             self._remember_bracket(intent)
         for position in positions:
-            self.of(position.symbol).position = position.quantity
+            entry = self.of(position.symbol)
+            entry.position, entry.earlier_price = position.quantity, (prices or {}).get(position.symbol, 0.0)
             self.on_position(position)
         for intent, remaining in working:
             self._open_orders[intent.order_id] = (intent, remaining)
@@ -218,7 +228,9 @@ class RiskBook:
 
     def adjust(self, event: PriceAdjusted) -> None:
         """The last price counts at a ratio."""
-        self.of(event.symbol).last_price *= event.ratio
+        entry = self.of(event.symbol)
+        entry.last_price *= event.ratio
+        entry.earlier_price *= event.ratio
 
     def restate(self, event: PositionRestated) -> None:
         """What is held counts in new shares."""
@@ -382,10 +394,23 @@ class RiskBook:
         total = 0.0
         for symbol, entry in self.symbols.items():
             if symbol != without:
-                total += worst_position(entry) * (entry.price or self._reference(symbol))
+                total += worst_position(entry) * self.price_of(symbol)
                 sold = max(0, entry.working_sells - entry.position)
                 total += sold * max(0.0, entry.strike - entry.price)
         return Decimal(total).quantize(PAISA)
+
+    def price_of(self, symbol: str) -> float:
+        """At which a unit counts, rupees: the last price, or what its working orders were wanted at."""
+        return self.of(symbol).price or self._reference(symbol)
+
+    @property
+    def equity(self) -> Decimal | None:
+        """Cash and what is held, rupees; None where nobody said what it began with."""
+        held = ((symbol, entry) for symbol, entry in self.symbols.items() if entry.position)
+        worth = sum(
+            (it.position * Decimal(str(self._valued_at.get(symbol, it.price))) for symbol, it in held), Decimal(0)
+        )
+        return None if self.cash is None else self.cash + worth
 
     def _reference(self, symbol: str) -> float:
         """What its working orders were wanted at, where there is no other price."""

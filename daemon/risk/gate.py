@@ -40,9 +40,13 @@ class RiskGate:
 
     def __init__(
         self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float,
-        guard: ExpiryGuard | None = None,
+        guard: ExpiryGuard | None = None, *, on_paper: bool = False,
     ) -> None:  # fmt: skip
-        """`guard`: of contracts that end, and the rules of options with it; None where there are none."""
+        """`guard`: of contracts that end, and the rules of options with it; None where there are none.
+
+        `on_paper`: no broker says what is free, so that the book itself does.
+        """
+        self._on_paper = on_paper
         self._settings = settings
         self.guard = guard
         self._derivatives = guard.settings if guard is not None else DerivativeSettings()
@@ -222,26 +226,47 @@ class RiskGate:
             net = book.net_notional(intent.symbol, intent.side) + intent.side.sign * after * price
             if intent.side.sign * net > limits.max_net_notional:
                 return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
-        free = book.free
+        free = self.free(book)
         if free is not None:
             margin = self.margin(intent, price)
             if margin > free:
                 return "funds", f"{free.quantize(PAISA)} available", str(margin.quantize(PAISA))
         return None
 
+    def free(self, book: RiskBook) -> Decimal | None:
+        """Rupees for new margin: what the broker said; on paper what the account is worth less what it has lent.
+
+        None where nobody says.
+        """
+        equity = book.equity if self._on_paper else None
+        if equity is None:
+            return book.free
+        entries = ((symbol, entry, worst_position(entry)) for symbol, entry in book.symbols.items())
+        lent = (
+            self._margin_of(symbol, entry.largest_side, quantity, Decimal(str(book.price_of(symbol))))
+            for symbol, entry, quantity in entries
+            if quantity
+        )
+        return equity - sum(lent, Decimal(0))
+
     def margin(self, intent: OrderIntent, price: Decimal | None = None) -> Decimal:
         """Rupees that the broker will want for an entry at `price` (its own where None); an exit frees some."""
         if intent.reduces:
             return Decimal(0)
-        paid = intent.quantity * (price or intent.limit_price or intent.reference_price)
-        instrument, rules = self._instruments.resolve(intent.symbol), self._derivatives
+        price = price or intent.limit_price or intent.reference_price
+        return self._margin_of(intent.symbol, intent.side, intent.quantity, price)
+
+    def _margin_of(self, symbol: str, side: Side, quantity: int, price: Decimal) -> Decimal:
+        """Rupees for so many units at `price`."""
+        paid = quantity * price
+        instrument, rules = self._instruments.resolve(symbol), self._derivatives
         if instrument is None or instrument.kind is Kind.EQUITY:
             return paid * Decimal(str(self._settings.margin_rate))
         if instrument.kind is not Kind.OPTION:
             return paid * Decimal(str(rules.future_margin_rate or self._settings.margin_rate))
-        if intent.side is Side.BUY:
+        if side is Side.BUY:
             return paid
-        value = max(paid, intent.quantity * (instrument.strike or Decimal(0)))
+        value = max(paid, quantity * (instrument.strike or Decimal(0)))
         return value * Decimal(str(rules.sold_option_margin_rate))
 
     @property

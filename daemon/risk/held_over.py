@@ -75,6 +75,11 @@ class HeldOver:
             return False
         return ts - self._same_since.get(symbol, ts) < SAME_LASTS_NS
 
+    def contracts_on(self, share: str) -> list[str]:
+        """Those that are held of the futures and options on `share`."""
+        limit = self._limit
+        return [] if limit is None else sorted(it for it in self._watched if limit.stands_for(it, share))
+
     def confirm(self, symbol: str) -> None:
         """The jump was true, or somebody said what is to become of it."""
         self._doubted.pop(symbol, None)

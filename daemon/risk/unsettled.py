@@ -8,6 +8,7 @@ is told when it isn't any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
@@ -30,6 +31,9 @@ from daemon.risk.held_over import HeldOver
 
 log = structlog.get_logger("risk")
 
+EXTRAORDINARY: Final = 0.98
+"""A dividend of 2 % of the price or more changes the contracts on a share, a smaller one doesn't."""
+
 
 class Unsettled:
     """See the module."""
@@ -39,6 +43,8 @@ class Unsettled:
         self.held_over = held_over
         self._clock = clock
         self._publish = publish
+        self._counted_anew: dict[str, str] = {}
+        """The date of the newest action for which a symbol was counted anew."""
 
     def watch(self, symbol: str) -> None:
         """A position has changed: one that is flat has nothing to be settled."""
@@ -59,6 +65,8 @@ class Unsettled:
             if jump.back:
                 self.settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
                 continue
+            if jump.symbol in self.book.unsettled:
+                continue
             held = self.book.of(jump.symbol).position
             self.unsettle(
                 jump.symbol,
@@ -72,20 +80,37 @@ class Unsettled:
         book, symbol = self.book, event.symbol
         if isinstance(event, PriceJumped):
             self.held_over.confirm(symbol)
+            self._doubt_contracts(symbol, overnight(event.before, event.after))
         elif isinstance(event, PositionRestated):
             book.restate(event)
+            self._counted_anew[symbol] = event.date
             self.settle(symbol, f"counted anew for the {event.kind} of {event.date}: {book.of(symbol).position} held")
             self.watch(symbol)
         else:
             entry = book.of(symbol)
-            held, price = entry.position, entry.last_price or float(entry.average_price)
+            held, price = entry.position, entry.price
             book.adjust(event)
             self.held_over.adjust(event)
+            if event.shares or event.ratio <= EXTRAORDINARY:
+                self._doubt_contracts(symbol, f"{event.kind} of {event.date} (×{event.ratio:.6g})", event.date)
             carried = held if event.carried is None else event.carried
             if (held or carried) and event.shares and event.by_broker:
                 expected, _ = counted_anew(held, carried, event.numerator, event.denominator)
                 reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
                 self.unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
+
+    def _doubt_contracts(self, share: str, words: str, date: str = "") -> None:
+        """The exchange makes others of the contracts on a share: other strikes, lots and names."""
+        for contract in self.held_over.contracts_on(share):
+            if contract in self.book.unsettled or (date and self._counted_anew.get(contract) == date):
+                continue
+            entry = self.book.of(contract)
+            self.unsettle(
+                contract,
+                f"{words} of {share} with {entry.position} held: the exchange makes another contract of it, which "
+                "market.adjustments may name; hrmd ctl resume when quantity and strike are right",
+                entry.price,
+            )
 
     def unsettle(self, symbol: str, reason: str, price: float) -> None:
         """Leave it alone from here on, and say why; `price` is the newest that is known, rupees."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -33,7 +34,7 @@ from daemon.report.performance import Span
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
-from daemon.report.text import whole
+from daemon.report.text import rupees, whole
 from daemon.report.trades import Trade
 from daemon.run.tape_notes import made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
@@ -117,6 +118,7 @@ class Chronicle:
             self._shown.fills.append(event)
         elif isinstance(event, PriceAdjusted | PriceJumped):
             self._actions.append(event.words)
+            self._actions += _unbooked(event, self._curve.portfolio)
             if self._keep and isinstance(event, PriceAdjusted):
                 self._shown.adjusted.append(event)
         elif isinstance(event, SymbolHalted) and event.overnight:
@@ -226,13 +228,38 @@ class Chronicle:
                 f"{self._unlike} {were} in a market unlike those that the model knows: it opened nothing there"
             )
         notes += _of_indices(described.symbols, described.instruments)
-        held = [item.symbol for item in self._curve.portfolio.positions() if item.quantity]
+        portfolio = self._curve.portfolio
+        unsettled = portfolio.unsettled
+        held = [it.symbol for it in portfolio.positions() if it.quantity and it.symbol not in unsettled]
         if held:
             notes.append(f"still held at the end, valued at the last bar: {', '.join(held)}")
+        if unsettled:
+            notes.append(f"still held at the end, valued as before the night in doubt: {', '.join(unsettled)}")
         notes += _over_a_night([*self.tally.trades, *self.tally.open_trades], described)
+        notes += _ruined(self._curve.by_session())
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
+
+
+def _ruined(sessions: Sequence[tuple[int, Decimal]]) -> list[str]:
+    """An account that owed money: what it did after that no broker would have let it do."""
+    ruin = next(((ts, equity) for ts, equity in sessions if equity <= 0), None)
+    if ruin is None:
+        return []
+    return [f"the account was ruined: {rupees(ruin[1])} on {ist_date(ruin[0])}; what came after that is no result"]
+
+
+def _unbooked(event: PriceAdjusted | PriceJumped, portfolio: Portfolio) -> list[str]:
+    """The money of a dividend: who is short owes it, and looks the better for it."""
+    held = next((it for it in portfolio.positions() if it.symbol == event.symbol and it.quantity), None)
+    if held is None or isinstance(event, PriceJumped) or event.shares:
+        return []
+    money = abs(held.quantity) * held.mark * (event.denominator - event.numerator) / event.denominator
+    due = "owed, so that the result is too good by it" if held.quantity < 0 else "due, so that it is too poor by it"
+    return [
+        f"{event.symbol}: {held.quantity} held over the {event.kind}: some {rupees(money)} {due}, for it isn't booked"
+    ]
 
 
 def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:

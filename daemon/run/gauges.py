@@ -14,7 +14,7 @@ from daemon.alerting.desk import AlertDesk
 from daemon.app import App
 from daemon.control.gauges import Gauges
 from daemon.run.canary_row import canary_words
-from daemon.run.view import DaemonView
+from daemon.run.worth import price_of
 
 NOTHING = Decimal(0)
 
@@ -24,17 +24,18 @@ def build_of(app: App) -> dict[str, str]:
     return {"version": __version__, "python": platform.python_version(), "settings": app.settings.digest()[:12]}
 
 
-def gauges_of(app: App, view: DaemonView, alerts: AlertDesk, build: dict[str, str]) -> Gauges:
+def gauges_of(app: App, alerts: AlertDesk, build: dict[str, str]) -> Gauges:
     """As of now."""
-    rows, journal = view.positions(), app.journal
-    worth = [row.quantity * (row.last_price or NOTHING) for row in rows]
+    journal, positions = app.journal, app.portfolio.portfolio.positions()
+    worth = [item.quantity * price_of(app, item) for item in positions]
+    paid = [item.quantity * item.average_price for item in positions]
     standing = Counter((it.kind.value, it.severity.value) for it in alerts.book.standing.values())
     return Gauges(
         build=build,
         gross=sum(map(abs, worth), NOTHING),
         net=sum(worth, NOTHING),
-        realised=sum((row.realised_pnl for row in rows), NOTHING),
-        unrealised=sum((row.unrealised_pnl or NOTHING for row in rows), NOTHING),
+        realised=sum((item.realised_pnl for item in positions), NOTHING),
+        unrealised=sum(worth, NOTHING) - sum(paid, NOTHING),
         day_pnl=app.risk.book.day_pnl(),
         waiting={actor.name: len(actor.inbox) for actor in app.actors},
         journal_waiting=max(0, journal.appended - journal.committed) if journal is not None else None,

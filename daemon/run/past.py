@@ -16,6 +16,7 @@ from daemon.core.clock import NS_PER_MS
 from daemon.core.events import Bar, Decision, Event, Fill, PositionRestated, Side
 from daemon.report.trades import TradeBook
 from daemon.run.process import memory_in_use
+from daemon.run.worth import equity_of
 
 KEPT_BARS = 1000
 """Of each symbol and interval."""
@@ -81,11 +82,7 @@ class Past:
         if newest is not None and newest.ts >= ts:
             return
         app, portfolio = self._app, self._app.portfolio.portfolio
-        held = Decimal(0)
-        for position in portfolio.positions():
-            price = app.risk.book.of(position.symbol).last_price
-            held += position.quantity * Decimal(str(price or 0))
-        equity = (portfolio.cash + held).quantize(PAISA)
+        equity = equity_of(app).quantize(PAISA)
         self.equity.add(EquityRow(ts=ts, equity=equity, net_pnl=(equity - portfolio.starting_cash).quantize(PAISA)))
 
 

@@ -58,7 +58,7 @@ def calendar_finding(calendar: MarketCalendar, today: dt.date) -> Finding:
 
 
 def master_finding(settings: Settings, today: dt.date) -> Finding:
-    """The copy that a start today would use."""
+    """The copy that a start today would use, and whether it has the symbols of the settings."""
     master, name = settings.market.symbol_master, "symbols"
     if not needs_master(settings):
         try:
@@ -71,9 +71,19 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
         age = "there is none" if newest is None else f"the newest is of {newest}"
         return doubtful(name, f"{age}; a start gets today's", "hrmd instruments update")
     try:
-        return good(name, f"{cached(master, today).rows} symbols of {today}")
+        listed = cached(master, today)
     except HrmdError as error:
         return bad(name, str(error), "hrmd instruments update")
+    try:
+        book = InstrumentBook(settings.market, today, listed)
+        book.check_expiries(settings.feed.symbols)
+    except SettingsError as error:
+        return bad(name, str(error), "mend the setting")
+    unknown = [symbol for symbol in settings.feed.symbols if book.resolve(symbol) is None]
+    if unknown:
+        text = f"feed.symbols: {', '.join(unknown)}: not in the symbol master of {today}"
+        return bad(name, text, "correct the name (hrmd instruments show NAME), or take it out")
+    return good(name, f"{listed.rows} symbols of {today}")
 
 
 def disk_finding(journal: Path) -> Finding:

@@ -234,6 +234,8 @@ def _opening(reader: JournalReader, run: int, settings: Settings) -> tuple[Portf
         if isinstance(snapshot, AccountSnapshot):
             portfolio = Portfolio(snapshot.starting_cash)
             portfolio.restore(snapshot.cash, snapshot.holdings, ())
+            for symbol in snapshot.unsettled:
+                portfolio.unsettle(symbol)
             since = ist_minute(snapshot.ts)
             return portfolio, [f"the journal was shortened: this begins at {since}, what was before is gone"]
     if not recovers(metadata):

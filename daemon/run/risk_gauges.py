@@ -18,8 +18,8 @@ PAISA = Decimal("0.01")
 NOTHING = Decimal(0)
 
 
-def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int) -> RiskView:
-    """The day's profit, and a gauge for each limit that is set."""
+def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int, free: Decimal | None = None) -> RiskView:
+    """The day's profit, what is `free` for new margin (None: nobody says), and a gauge for each limit that is set."""
     pnl = book.day_pnl()
     a_minute, a_second = limits.max_orders_per_minute, limits.max_orders_per_second
     held = max(map(worst_position, book.symbols.values()), default=0)  # with what working orders may add
@@ -37,7 +37,7 @@ def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int) -> RiskView:
     if limits.max_net_notional is not None:
         net = max(side.sign * book.net_notional("", side) for side in Side)
         gauges.insert(2, _gauge("net exposure", max(NOTHING, net), limits.max_net_notional, "₹"))
-    return RiskView(day_pnl=pnl.quantize(PAISA), free=book.free, gauges=gauges)
+    return RiskView(day_pnl=pnl.quantize(PAISA), free=None if free is None else free.quantize(PAISA), gauges=gauges)
 
 
 def _gauge(name: str, used: Decimal | int, limit: Decimal | int, unit: str) -> RiskGauge:

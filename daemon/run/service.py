@@ -272,7 +272,7 @@ class Service:
         build, pulses = build_of(self.app), itertools.count()
         while True:
             if self._control is not None and not next(pulses) % GAUGES_EVERY:  # nobody else asks for them
-                self.metrics.gauges = gauges_of(self.app, self.view, self.alerts, build)
+                self.metrics.gauges = gauges_of(self.app, self.alerts, build)
             before = self._machine.stopwatch()
             await asyncio.sleep(PULSE_S)
             now = self._machine.stopwatch()

@@ -63,6 +63,7 @@ from daemon.run.health import monitor_of
 from daemon.run.past import Past, reasoning
 from daemon.run.risk_gauges import risk_view
 from daemon.run.silence import Silence
+from daemon.run.worth import equity_of
 from daemon.supervision.health_readings import AlertsReading
 from daemon.tape.recorder import Recorder
 
@@ -138,9 +139,7 @@ class DaemonView:
         """The daemon at a glance."""
         app, health, now = self._app, self.health(), self._app.plan.clock.now_ns()
         tick_filter, portfolio = app.feed.tick_filter, app.portfolio.portfolio
-        held = (row.quantity * (row.last_price or NO_MONEY) for row in self.positions())
-        equity = portfolio.cash + sum(held, NO_MONEY)
-        start = portfolio.starting_cash
+        equity, start = equity_of(app), portfolio.starting_cash
         ladder, care = app.supervisor.ladder, app.supervisor.care
         return Status(
             version=__version__,
@@ -230,11 +229,14 @@ class DaemonView:
     def positions(self) -> Sequence[PositionRow]:
         """Symbols held first, then those traded and flat again."""
         rows = []
-        brackets = self._app.risk.book.brackets.of
+        book = self._app.risk.book
+        brackets, unsettled = book.brackets.of, book.unsettled
         for position in self._app.portfolio.portfolio.positions():
-            last = self._app.risk.book.of(position.symbol).last_price
+            last = book.of(position.symbol).last_price
             price = Decimal(str(last)) if last else None
-            open_pnl = None if price is None else position.quantity * (price - position.average_price)
+            open_pnl = None
+            if price is not None and position.symbol not in unsettled:
+                open_pnl = position.quantity * (price - position.average_price)
             rows.append(
                 PositionRow(
                     symbol=position.symbol,
@@ -288,7 +290,7 @@ class DaemonView:
     def risk(self) -> RiskView:
         """As the gate counts."""
         risk = self._app.risk
-        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns())
+        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns(), risk.free)
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""

@@ -173,10 +173,11 @@ class Desk:
             IntentBuilder(settings.risk, settings.execution, around.instruments, "S"),
             RiskGate(
                 settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
-                ExpiryGuard(settings.derivatives, around.instruments, calendar),
+                ExpiryGuard(settings.derivatives, around.instruments, calendar), on_paper=True,
             ),
             clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.venue_time,
         )  # fmt: skip
+        self.risk.book.cash = settings.broker.starting_cash
         venue = PaperVenue(
             settings.broker.paper, around.instruments, CostSchedule(), calendar, around.bar_s, feed=settings.feed,
             venue_time=around.venue_time.at,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from daemon.core.clock import ReplayClock
 from daemon.core.events import (
     PROTECTION,
     AccountSnapshot,
+    Bar,
     Decision,
     Fill,
     Flatten,
@@ -30,6 +32,7 @@ from daemon.core.latency import FixedLatency
 from daemon.plan import RunPlan
 from daemon.run.view import DaemonView
 from tests.own_classes import own, sick, write_class
+from tests.replay.test_corporate import held_over
 from tests.samples import DAY, LIVELY, SBIN, journaled, settings_of, wave, write_tape
 
 
@@ -218,3 +221,42 @@ def test_what_was_held_over_a_split_is_counted_anew_once(tape: Path, tmp_path: P
     assert restated == []
     assert again.risk.book.unsettled == {}
     assert again.portfolio.portfolio.quantity(SBIN) != 5 * held  # and was closed
+
+
+def test_what_is_in_doubt_is_no_profit_of_the_day_after_a_restart(tmp_path: Path) -> None:
+    """It counts at yesterday's close, not at what was paid for it, and is said to be in doubt once."""
+    path, split = tmp_path / "j.sqlite", held_over(tmp_path / "t.parquet", 0.2)
+    run(app_of(split, path, "A"))
+    second = app_of(split, path, "B")
+    second.bus.tap((PositionChanged,), lambda _: second.stop("enough"))
+    run(second)
+    assert second.risk.book.unsettled
+    (held,) = [it for it in second.portfolio.portfolio.positions() if it.quantity]
+    assert held.mark != held.average_price
+    assert second.risk.book.net() == second.account.net
+    assert DaemonView(second, "a test").status().equity == second.portfolio.portfolio.equity
+
+
+def test_a_loss_counts_before_the_first_tick_after_a_restart(tape: Path, tmp_path: Path) -> None:
+    """What is held is worth its last price before, not what was paid for it: a limit on the day's loss knows of it."""
+    path = tmp_path / "j.sqlite"
+    first = app_of(tape, path, "A")
+    book = first.portfolio.portfolio
+
+    def leave(bar: Bar) -> None:
+        if book.quantity(SBIN) and abs(book.unrealised(SBIN)) > 100:
+            first.stop("enough")
+
+    first.bus.tap((Bar,), leave)
+    run(first)
+    second, found = app_of(tape, path, "B"), list[tuple[Decimal, Decimal]]()
+    worth = second.account.net
+
+    def look(_: PositionChanged) -> None:
+        found.append((second.risk.book.net(), second.risk.book.day_pnl()))
+        second.stop("enough")
+
+    second.bus.tap((PositionChanged,), look)
+    assert abs(second.portfolio.portfolio.unrealised(SBIN)) > 100
+    run(second)
+    assert found[0] == (worth, worth)

@@ -24,7 +24,10 @@ from daemon.core.events import (
     SymbolHalted,
 )
 from daemon.report.summary import ReplaySummary
+from daemon.run.reporting import report_journal
 from daemon.run.verifying import verify_journal
+from daemon.tape.format import TapeWriter
+from tests.own_classes import own, write_class
 from tests.samples import (
     CLOSE,
     DAY,
@@ -36,6 +39,7 @@ from tests.samples import (
     SBIN,
     journaled,
     play,
+    ticks,
     wave,
     write_tape,
 )
@@ -287,3 +291,62 @@ def test_a_false_first_price_holds_nothing_up(tmp_path: Path) -> None:
     play(tape, *LIVELY, journal=j)
     assert second_day(j, Fill)[0].price > 700
     assert journaled(j, PositionRestated) == []
+
+
+ONE_TRADE = """\
+from strategies.own import buy, hold, sell
+class Momentum:
+    def decide(self, seen):
+        return hold("held") if seen.position or len(seen.bars) < 3 else {side}(10, "once")
+"""
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+@pytest.mark.parametrize("ratio", [0.2, 5.0])
+def test_what_nobody_knows_the_number_of_wins_and_loses_nothing(tmp_path: Path, side: str, ratio: float) -> None:
+    """Ten at the old price are not ten at the new one: a short over a split is no winner, in the journal neither."""
+    write_class(tmp_path, ONE_TRADE.format(side=side))
+    j = tmp_path / "j.sqlite"
+    replay, summary = play(held_over(tmp_path / "t.parquet", ratio), *own(tmp_path), journal=j)
+    assert abs(summary.net_pnl) < 300, summary.net_pnl
+    assert [abs(trade.net_pnl) < 300 for trade in replay.trades] == [True]
+    assert f"still held at the end, valued as before the night in doubt: {SBIN}" in summary.notes
+    told = report_journal(j).summary
+    assert (told.net_pnl, told.equity, told.by_symbol) == (summary.net_pnl, summary.equity, summary.by_symbol)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_put_over_a_split_wins_nothing(tmp_path: Path, *, named: bool) -> None:
+    """Its strike of 800 is 160 since: nobody settles it at 640, on the day on which it ends or later."""
+    put = "NSE:SBIN26JAN800PE"
+    write_class(
+        tmp_path, ONE_TRADE.format(side="buy").replace("seen.position", f"seen.symbol != {put!r} or seen.position")
+    )
+    rows = [(OPEN + minute * MINUTE, 15.0, 1) for minute in range(20)]
+    for day, price in ((0, 800.0), (1, 160.0), (22, 160.0)):
+        minutes = range(1, 30) if day < 22 else range(300, 375)
+        rows += [(OPEN + day * DAY + minute * MINUTE + 1, price, 0) for minute in minutes]
+    ts, ltp, code = zip(*sorted(rows), strict=True)
+    with TapeWriter(tmp_path / "t.parquet", columns=()) as writer:
+        writer.write(ticks(ts, ltp, (SBIN, put), code))
+    contract = f"market.instruments=[{{symbol: '{put}', kind: option, lot_size: 10, expiry: 2026-01-27}}]"
+    replay, summary = play(
+        tmp_path / "t.parquet",
+        *own(tmp_path),
+        contract,
+        *([action("1/5")] if named else []),
+        "feed.max_jump_percent=90",
+    )
+    assert [trade.symbol for trade in replay.trades] == [put]
+    assert abs(summary.net_pnl) < 300, summary.net_pnl
+    assert any(f"of {SBIN} with 10 held: the exchange makes another contract" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [("buy", "due, so that it is too poor"), ("sell", "owed, so that the result")]
+)
+def test_the_money_of_a_dividend_that_is_not_booked_is_said(tmp_path: Path, side: str, words: str) -> None:
+    """A demerger, too: who was short of it over the night owes what the share lost."""
+    write_class(tmp_path, ONE_TRADE.format(side=side))
+    _, summary = play(held_over(tmp_path / "t.parquet", 0.9), *own(tmp_path), action("0.9", kind="dividend"))
+    assert any("10 held over the dividend: some ₹81" in note and words in note for note in summary.notes), summary.notes

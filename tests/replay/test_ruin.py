@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from daemon.core.json_form import encode
 from tests.samples import LIVELY, OPEN, play, write_tape
@@ -19,7 +20,7 @@ def test_a_ruin_is_reported(tmp_path: Path) -> None:
     times = [OPEN + second * SECOND for second in seconds]
     tape = write_tape(tmp_path / "t.parquet", times, prices)
     replay, summary = play(
-        tape, *LIVELY, "broker.paper.starting_cash=15000", "strategy.rules.quantity=500", "strategy.rules.slow=20",
+        tape, *LIVELY, "broker.paper.starting_cash=100000", "strategy.rules.quantity=500", "strategy.rules.slow=20",
         "strategy.rules.fast=4", "strategy.rules.min_bars=5", "feed.max_jump_percent=20", "risk.stale_after_s=100000",
         report=tmp_path / "page",
     )  # fmt: skip
@@ -29,5 +30,18 @@ def test_a_ruin_is_reported(tmp_path: Path) -> None:
     assert [document[name] for name in ("sharpe", "sortino", "calmar")] == [None, None, None]
     assert len(document["open_trades"]) == 1, (document["trades"], document["fills"])
     assert document["exposure"] > 0
+    assert any("the account was ruined: −₹2" in note for note in document["notes"]), document["notes"]
     assert "still open" in (tmp_path / "page" / "index.html").read_text()
     assert replay.trades[-1].open
+
+
+@pytest.mark.parametrize(("cash", "denied"), [(100_000, False), (79_000, True)])
+def test_paper_lends_no_more_than_a_broker(tmp_path: Path, cash: int, *, denied: bool) -> None:
+    """500 at 800 need a fifth of ₹4 lakh; who hasn't that buys nothing, and who was ruined neither."""
+    prices = [800.0] * 10 + [800.0 + minute / 10 for minute in range(20)]
+    times = [OPEN + (60 * minute + 10) * SECOND for minute in range(30)]
+    tape = write_tape(tmp_path / "t.parquet", times, prices)
+    _, summary = play(
+        tape, *LIVELY, f"broker.paper.starting_cash={cash}", "strategy.rules.quantity=500", "risk.stale_after_s=100000"
+    )
+    assert ("funds" in summary.denied, summary.fills == 0) == (denied, denied), summary

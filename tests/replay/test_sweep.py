@@ -95,7 +95,8 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
 
 def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
     """Nothing can be said of an account that came to nothing; it ranks behind those that lost a little."""
-    settings = settings_of(*LIVELY, "broker.paper.starting_cash=5000", "broker.paper.slippage_bp=100")
+    settings = settings_of(*LIVELY, "broker.paper.starting_cash=5000", "broker.paper.slippage_bp=100",
+                           "risk.margin_rate=0.001")  # fmt: skip
     sizes = wanted_of(
         settings, [tape], params=["strategy.rules.quantity=1,500"],
         symbols=[], windows=3, seeds=[], latency="zero", metric="total_return", sampler="grid", pruner="none", seed=3,

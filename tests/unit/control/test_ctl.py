@@ -523,6 +523,15 @@ def test_something_else_on_the_port(tmp_path: Path) -> None:
             assert expected in str(result.exception)
 
 
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_empty_key_places_no_order(operator: Operator, key: str) -> None:
+    """A script whose variable is empty believes that a repetition is safe; each would be an order of its own."""
+    result = operator.run("order", "buy", "10", "NSE:SBIN-EQ", "--key", key)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == f"--key: expected the order's key, got {key!r}; leave it out for a new order"
+    assert operator.daemon.tickets == []  # type: ignore[attr-defined]
+
+
 def test_an_order_by_hand(operator: Operator) -> None:
     """Approved: the id, exit 0; every run has a key of its own, and a given one is sent as it is."""
     result = operator.run("order", "buy", "10", "NSE:SBIN-EQ", "--reason", "news")

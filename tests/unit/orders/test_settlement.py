@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import SETTLEMENT, ContractClosing, Event, Fill, OrderAccepted, OrderIntent, Side
+from daemon.core.events import (
+    SETTLEMENT,
+    ContractClosing,
+    Event,
+    Fill,
+    OrderAccepted,
+    OrderIntent,
+    Side,
+    SymbolHalted,
+    SymbolResumed,
+)
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.settlement import Settlement
 from daemon.settings.market import InstrumentSettings, MarketSettings
-from tests.samples import ticks
+from tests.samples import DAY, ticks
 
 CALENDAR = MarketCalendar()
 FUTURE, CALL, PUT = "NSE:NIFTY26JANFUT", "NSE:NIFTY26JAN26000CE", "NSE:NIFTY26JAN26000PE"
@@ -26,7 +37,7 @@ LAST = dt.date(2026, 1, 27)
 NOON, CLOSE = ist_ns(LAST, "12:00"), ist_ns(LAST, "15:30")
 
 
-def settlement(**more: dict[str, tuple[int, float]]) -> Settlement:
+def settlement(**more: Any) -> Settlement:
     """Of NSE."""
     return Settlement(INSTRUMENTS, CostSchedule(), CALENDAR, **more)
 
@@ -138,3 +149,25 @@ def test_one_that_ended_while_no_process_was_there() -> None:
     events = seen.on_time(morning, {FUTURE: 65, CALL: 65})
     assert (fill(events).symbol, fill(events).price) == (FUTURE, Decimal("26010.0"))
     assert seen.on_time(morning + 1, {FUTURE: 0, CALL: 65}) == []
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("before_a_restart", [False, True])
+def test_what_a_corporate_action_made_another_of_is_not_settled(*, before_a_restart: bool, resumed: bool) -> None:
+    """Its strike and quantity are of before: nothing is made up until a person says that they are right."""
+    halted = SymbolHalted(ts=NOON, symbol=STOCK, reason="split", overnight=True)
+    it = settlement(doubted=[STOCK]) if before_a_restart else settlement()
+    if not before_a_restart:
+        it.over_a_night(halted)
+    if resumed:
+        it.over_a_night(SymbolResumed(ts=NOON, symbol=STOCK, reason="right", overnight=True))
+    it.on_time(NOON, {STOCK: 750})
+    it.on_ticks(ticks([ist_ns(LAST, "15:20")], [160.0], (SHARE,)))
+    assert bool(it.on_time(CLOSE, {STOCK: 750})) is resumed
+
+
+def test_what_is_flagged_for_it_is_over_is_settled() -> None:
+    """A process that wasn't there at the end finds it over, and settles it at what an earlier one saw."""
+    it = settlement(closes={STOCK: (ist_ns(LAST, "15:00"), 801.0)})
+    it.over_a_night(SymbolHalted(ts=CLOSE + DAY, symbol=STOCK, reason="over", overnight=True))
+    assert fill(it.on_time(CLOSE + DAY, {STOCK: 750}) + it.on_time(CLOSE + DAY, {STOCK: 750})).price == 801

@@ -5,10 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 from daemon.core.bus import Bus
-from daemon.core.events import Bar, Event, PositionChanged
+from daemon.core.events import Bar, Event, PositionChanged, SymbolHalted, SymbolResumed
 from daemon.portfolio.actor import PortfolioActor
 from daemon.portfolio.book import Portfolio
-from tests.samples import MINUTE, OPEN, SBIN, fill_of, intend
+from tests.samples import DAY, MINUTE, OPEN, SBIN, fill_of, intend
 
 CASH = Decimal(1_000_000)
 
@@ -53,3 +53,17 @@ def test_positions_are_valued_at_bars_of_the_decision_interval() -> None:
     desk.tell(fill_of(intend(quantity=10), costs=Decimal(0)), bar(OPEN + 5 * MINUTE, 810.0))
     desk.tell(bar(OPEN + 6 * MINUTE, 900.0, interval="1m"))
     assert desk.actor.portfolio.equity == CASH + 100
+
+
+def test_what_nobody_knows_the_number_of_stays_at_its_value() -> None:
+    """From the halt over a night to its end, and then at the newest price; a halt of the venue's is none."""
+    desk, morning = Desk(), OPEN + DAY
+    desk.tell(fill_of(intend(quantity=10), costs=Decimal(0)), bar(OPEN + 5 * MINUTE, 810.0))
+    desk.tell(SymbolHalted(ts=morning, symbol=SBIN, reason="position"), bar(morning + 5 * MINUTE, 811.0))
+    assert (desk.actor.portfolio.equity, desk.actor.portfolio.unsettled) == (CASH + 110, [])
+    desk.tell(SymbolHalted(ts=morning, symbol=SBIN, reason="in doubt", overnight=True))
+    desk.tell(bar(morning + 10 * MINUTE, 160.0))
+    assert (desk.actor.portfolio.equity, desk.actor.portfolio.unsettled) == (CASH + 110, [SBIN])
+    assert desk.actor.portfolio.closes() == {SBIN: (morning + 10 * MINUTE, 160.0)}
+    desk.tell(SymbolResumed(ts=morning, symbol=SBIN, reason="resumed", overnight=True))
+    assert (desk.actor.portfolio.equity, desk.actor.portfolio.unsettled) == (CASH - 6400, [])

@@ -491,6 +491,23 @@ def test_the_word_of_a_person_counts_though_risk_never_heard_it(path: Path, comm
     assert (recovered(path).unsettled, recovered(path).portfolio.closes()) == ({}, {})
 
 
+def test_what_is_in_doubt_stays_at_its_value_over_a_restart(path: Path) -> None:
+    """Of a journal that is read and of a snapshot: at yesterday's price, whatever its bars say since."""
+    bars = [
+        Bar(symbol=SBIN, interval="5m", ts_open=ts, ts_close=ts + 1, open=price, high=price, low=price, close=price,
+            volume=1, ticks=1)
+        for ts, price in ((OPEN, 810.0), (OPEN + DAY, 162.0), (OPEN + DAY + 9, 163.0))
+    ]  # fmt: skip
+    halted = SymbolHalted(ts=OPEN + DAY, symbol=SBIN, reason="in doubt", overnight=True)
+    write(path, *trade(1), bars[0], halted, bars[1])
+    worth = recovered(path).net
+    write(path, recovered(path).snapshot(OPEN + DAY + 2))
+    assert recovered(path).net == worth
+    write(path, bars[2])
+    (position,) = recovered(path).portfolio.positions()
+    assert (recovered(path).net, position.mark) == (worth, 810)
+
+
 def test_an_action_is_counted_once_and_remembered(path: Path) -> None:
     """The position is that of the new shares, before and after a snapshot."""
     split = PositionRestated(ts=OPEN + DAY, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5)

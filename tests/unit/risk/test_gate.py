@@ -438,3 +438,33 @@ def test_what_is_held_counts_before_its_first_tick(check: Check, book: RiskBook)
     book.on_ticks(tick(NOON, 990.0, "NSE:TCS-EQ"))
     assert book.priced
     assert check(intend(quantity=500)) is None
+
+
+@pytest.mark.parametrize(
+    ("cash", "held", "price", "allowed"),
+    [
+        (16_000, 0, 800.0, 100),  # a fifth of 80,000
+        (15_999, 0, 800.0, 99),
+        (36_000, 100, 800.0, 125),  # what is held needs 16,000
+        (36_000, 100, 600.0, 33),  # and has lost 20,000: 16,000 less 12,000, at a fifth of 600
+        (36_000, 100, 400.0, 0),  # ruined
+        (36_000, -100, 1000.0, 0),
+    ],
+)
+def test_on_paper_nobody_lends_without_end(
+    book: RiskBook, calendar: MarketCalendar, cash: int, held: int, price: float, allowed: int
+) -> None:
+    """The account's worth, less the margin of what is held, is what there is for more; a broker says it by itself."""
+    instruments = InstrumentBook(MarketSettings())
+    paper = RiskGate(RiskSettings(), instruments, calendar, 30, on_paper=True)
+    if held:
+        hold(book, held)
+    book.cash = Decimal(cash) - held * 800
+    book.on_ticks(tick(NOON + 1, price))
+    for quantity, passes in ((allowed, allowed > 0), (allowed + 1, False)):
+        order = intend(quantity=max(1, quantity), side=Side.SELL if held < 0 else Side.BUY,
+                       reference_price=Decimal(str(price)))  # fmt: skip
+        denial = paper.check(order, book, order.ts)
+        assert (denial is None) is passes, denial
+        assert denial is None or denial[0] == "funds"
+    assert RiskGate(RiskSettings(), instruments, calendar, 30).free(book) is None

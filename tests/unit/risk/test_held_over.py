@@ -286,3 +286,44 @@ def test_a_restart_over_the_night_knows_what_it_held() -> None:
     fresh.actor.restore(TradingState.ACTIVE, "", {SBIN: "in doubt"})
     assert fresh.open_at(790.0) == []
     assert fresh.book.unsettled == {SBIN: "in doubt"}
+
+
+CALL, ON_INDEX = "NSE:SBIN26JAN800CE", "NSE:NIFTY26JAN26000CE"
+
+
+@pytest.mark.parametrize(
+    ("event", "doubted"),
+    [
+        (PriceJumped(ts=MORNING, symbol=SBIN, before=800.0, after=160.0), True),
+        (PriceJumped(ts=MORNING, symbol=RELIANCE, before=800.0, after=160.0), False),
+        (PriceAdjusted(ts=MORNING, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5,
+                       shares=True, by_broker=False), True),
+        (PriceAdjusted(ts=MORNING, symbol=SBIN, date="2026-01-06", kind="dividend", numerator=97, denominator=100,
+                       shares=False, by_broker=False), True),
+        (PriceAdjusted(ts=MORNING, symbol=SBIN, date="2026-01-06", kind="dividend", numerator=99, denominator=100,
+                       shares=False, by_broker=False), False),
+    ],
+)  # fmt: skip
+def test_a_contract_on_a_share_is_another_after_an_action_on_it(event: Event, doubted: bool) -> None:
+    """Its strike, lot and name are the exchange's to change; one on an index is none of it, nor one that isn't held."""
+    night = Night(0)
+    for number, symbol in enumerate((CALL, ON_INDEX)):
+        bought = intend(f"o{number}", symbol=symbol, quantity=750, reference_price=Decimal(15))
+        night.tell(fill_of(bought, ts=EVENING), position_of(750, "15", symbol))
+    said = [it for it in night.tell(event) if isinstance(it, SymbolHalted)]
+    assert [it.symbol for it in said] == ([CALL] if doubted else [])
+    assert all(f"of {SBIN} with 750 held: the exchange makes another contract of it" in it.reason for it in said)
+    assert night.tell(event) == []
+
+
+def test_a_future_that_an_action_names_itself_is_in_no_doubt() -> None:
+    """Whichever of the two is said first."""
+    future = "NSE:SBIN26JANFUT"
+    share = PriceAdjusted(ts=MORNING, symbol=SBIN, date="2026-01-06", kind="split", numerator=1, denominator=5,
+                          shares=True, by_broker=False)  # fmt: skip
+    counted = PositionRestated(ts=MORNING, symbol=future, date="2026-01-06", kind="split", numerator=1, denominator=5)
+    for events in ((share, counted), (counted, share)):
+        night = Night(0)
+        night.tell(fill_of(intend("f", symbol=future, quantity=750), ts=EVENING), position_of(750, "800", future))
+        night.tell(*events)
+        assert (night.book.unsettled, night.book.of(future).position) == ({}, 3750)

@@ -109,6 +109,26 @@ def test_symbols(tmp_path: Path) -> None:
     assert states(master_finding(settings_of(), DAY)) == ["ok"]
 
 
+@pytest.mark.parametrize(
+    ("symbol", "words"),
+    [
+        ("NSE:SBINN-EQ", "feed.symbols: NSE:SBINN-EQ: not in the symbol master of 2026-01-05"),
+        ("NSE:NIFTY26FEB26000CE", "feed.symbols: NSE:NIFTY26FEB26000CE: not in the symbol master of 2026-01-05"),
+        ("NSE:NIFTY50-INDEX", "11 symbols of 2026-01-05"),
+        ("NSE:NIFTY-FUT1", "11 symbols of 2026-01-05"),
+    ],
+)
+def test_a_symbol_that_the_exchange_does_not_have(tmp_path: Path, symbol: str, words: str) -> None:
+    """No tick of it would ever come."""
+    put(tmp_path)
+    settings = settings_of(
+        "market.symbol_master.use=always", f"market.symbol_master.directory={tmp_path}",
+        "market.symbol_master.min_rows=1", f"feed.symbols=['NSE:SBIN-EQ', '{symbol}']",
+    )  # fmt: skip
+    found = master_finding(settings, DAY)
+    assert (found.text, found.ok) == (words, words.startswith("11"))
+
+
 def test_a_symbol_without_a_lot_is_found_before_the_start() -> None:
     """Where no master would say it."""
     found = master_finding(settings_of("feed.symbols=['NSE:SBIN-EQ', 'NSE:RELIANCE26JANFUT']"), DAY)

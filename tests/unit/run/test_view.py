@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from daemon.alerting.sender import Sender
 from daemon.app import App
 from daemon.control.standing import Standing
 from daemon.core.clock import NS_PER_S, LiveClock, ReplayClock
@@ -29,12 +30,15 @@ from daemon.core.events import (
     OrderType,
     Side,
     SwapStrategy,
+    SymbolHalted,
     TradingState,
     TradingStateChanged,
 )
 from daemon.core.latency import FixedLatency
 from daemon.feed.live.feed import LiveFeed
 from daemon.plan import RunPlan
+from daemon.run.alerts import alert_desk
+from daemon.run.gauges import gauges_of
 from daemon.run.view import KEPT, DaemonView
 from daemon.settings.loading import load_settings
 from daemon.strategy.artifacts import hash_on_disk
@@ -186,6 +190,27 @@ def test_equity_is_at_the_last_prices(desk: Desk) -> None:
     status = desk.view.status()
     assert (status.net_pnl, status.equity) == (Decimal("1020.99"), Decimal("1001020.99"))
     assert (status.open_positions, status.fills, status.costs) == (1, 1, Decimal("29.01"))
+
+
+def test_what_is_held_is_never_worth_nothing(desk: Desk) -> None:
+    """Before the first tick after a restart at the last price before; in doubt over a night as before that night."""
+    bar = Bar(symbol=SBIN, interval="1m", ts_open=NOON, ts_close=NOON + MINUTE, open=805.0, high=805.0, low=805.0,
+              close=805.0, volume=1, ticks=1)  # fmt: skip
+    alerts = alert_desk(desk.app, desk.view, Sender([], desk.app.settings.alerts))
+    desk.tell(fill_of(intend(quantity=100), costs=Decimal(0)))
+    desk.app.portfolio.handle(bar)
+    assert desk.view.status().net_pnl == 500
+    gauges = gauges_of(desk.app, alerts, {})
+    assert (gauges.gross, gauges.net, gauges.unrealised) == (80_500, 80_500, 500)
+    see(desk, NOON + DAY, 161.0)
+    halted = SymbolHalted(ts=NOON + DAY, symbol=SBIN, reason="805 → 161 overnight", overnight=True)
+    desk.app.portfolio.handle(halted)
+    desk.app.risk.book.unsettle(SBIN, halted.reason, 805.0)
+    assert desk.view.status().net_pnl == 500
+    (row,) = desk.view.positions()
+    assert (row.last_price, row.unrealised_pnl) == (161, None)
+    assert gauges_of(desk.app, alerts, {}).unrealised == 500
+    alerts.close()
 
 
 def test_positions_show_those_held_first(desk: Desk) -> None:
