@@ -11,14 +11,16 @@ import pytest
 from daemon.cli import main
 from daemon.core.events import Fill
 from daemon.run.service import Service
-from tests.samples import LIVELY, journaled, settings_of, wave, write_tape
+from tests.samples import LIVELY, MINUTE, journaled, settings_of, wave, write_tape
 
 
 def test_a_lived_day_comes_out_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Twenty minutes in three seconds: every decision, order, price and position, whatever the machine's clock said."""
-    tape, journal = write_tape(tmp_path / "t.parquet", *wave(20)), tmp_path / "j.sqlite"
+    """Twenty minutes in ten seconds: every decision, order, price and position, whatever the machine's clock said."""
+    times, prices = wave(20)  # moved to the afternoon: the daemon goes on until the close
+    tape = write_tape(tmp_path / "t.parquet", [ts + 315 * MINUTE for ts in times], prices)
+    journal = tmp_path / "j.sqlite"
     settings = settings_of(
-        *LIVELY, f"feed.tape=['{tape}']", "feed.source=tape", "feed.speed=400", f"journal.path={journal}",
+        *LIVELY, f"feed.tape=['{tape}']", "feed.source=tape", "feed.speed=120", f"journal.path={journal}",
         "control.enabled=false", "broker.name=paper",
     )  # fmt: skip
     asyncio.run(Service(settings).run())
