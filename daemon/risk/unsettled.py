@@ -32,7 +32,7 @@ from daemon.risk.held_over import HeldOver
 log = structlog.get_logger("risk")
 
 EXTRAORDINARY: Final = 0.98
-"""A dividend of 2 % of the price or more changes the contracts on a share, a smaller one doesn't."""
+"""A dividend of 2 % of the price or more ("extraordinary" to NSE Clearing) changes the contracts on a share."""
 
 
 class Unsettled:
