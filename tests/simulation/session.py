@@ -57,7 +57,8 @@ def simulate(plan: Plan) -> Result:
     place = IN_MEMORY if IN_MEMORY.is_dir() else Path(tempfile.gettempdir())
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
     held = hold(directory)
-    port = 10_000 + os.getpid() % 50_000  # an account is held by its address, and others simulate at the same time
+    # An account is held by its address, and others simulate at the same time; Linux gives real sandboxes 32768 and higher.
+    port = 1_024 + os.getpid() % 31_744
     collects = gc.isenabled()
     gc.disable()
     try:
