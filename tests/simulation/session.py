@@ -57,7 +57,7 @@ def simulate(plan: Plan) -> Result:
     place = IN_MEMORY if IN_MEMORY.is_dir() else Path(tempfile.gettempdir())
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=place))
     held = hold(directory)
-    # An account is held by its address, and others simulate at the same time; real sandboxes are given 32768 and higher.
+    # An account is held by its address, and others simulate beside it; real sandboxes are given 32768 and higher.
     port = 1_024 + os.getpid() % 31_744
     collects = gc.isenabled()
     gc.disable()
