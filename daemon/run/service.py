@@ -73,6 +73,8 @@ log = structlog.get_logger("service")
 
 PULSE_S = 0.25
 """How often the loop's lag is looked at."""
+ANNOUNCE_S = 2.0
+"""So long may the disk take on which a daemon writes down where it is found; it trades without."""
 RECORDER_HANGS_S = 2.0
 """Where the journal's disk hangs."""
 START_TOLD_S = 20.0
@@ -186,7 +188,7 @@ class Service:
             if self._control is not None:
                 await self._listen(self._control)
                 log.info("control listens", url=self._control.url)
-                self._announce(self._control.url)
+                await self._announce(self._control.url)
                 greet(await self._control.owners_link(), sys.stdout)
             log.info("running", strategy=self.app.settings.strategy.name, model=self.app.model)
             if self.app.untried:
@@ -244,12 +246,14 @@ class Service:
                 self._made_token.unlink(missing_ok=True)
             raise
 
-    def _announce(self, url: str) -> None:
+    async def _announce(self, url: str) -> None:
         """Write down where `hrmd ctl` finds this daemon; one that can't is found by its settings or `--url`."""
         token_file = server_token_file(self.app.settings.control.token_file, os.environ).resolve()
+        running = Running(os.getpid(), url, str(token_file), os.getcwd())
+        aside = Aside("announcement", self._machine.thread)
         try:
-            self._announcement = announce(Running(os.getpid(), url, str(token_file), os.getcwd()), os.environ)
-        except OSError as error:
+            self._announcement = await aside.ask(partial(announce, running, os.environ), ANNOUNCE_S)
+        except OSError as error:  # a disk that gives no answer in time is one
             log.warning("hrmd ctl can't find this daemon by itself", reason=str(error))
 
     def _on_signal(self, number: signal.Signals) -> None:
