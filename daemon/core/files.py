@@ -39,16 +39,20 @@ def open_regular(path: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def stat_of(path: Path | str) -> os.stat_result | None:
+    """What has this name, None where nothing does. Raises `OSError` where the disk doesn't say, which is no no."""
+    try:
+        return os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def is_there(path: Path) -> bool:
-    """Whether something has this name. Raises `OSError` where the disk doesn't say, which is no no.
+    """Whether something has this name. Raises `OSError` where the disk doesn't say.
 
     `Path.exists` says no then, from Python 3.14 on.
     """
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+    return stat_of(path) is not None
 
 
 def check_regular(path: Path) -> None:

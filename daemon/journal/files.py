@@ -11,7 +11,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from daemon.core.files import is_there, sync_directory
+from daemon.core.files import is_there, stat_of, sync_directory
 
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
@@ -70,12 +70,12 @@ class OpenedFiles:
         for suffix in _WATCHED:
             place = f"{self._path}{suffix}"
             try:
-                found = os.stat(place)
-            except (FileNotFoundError, NotADirectoryError):
+                found = stat_of(place)
+            except OSError:  # a disk that doesn't say what is there has lost nothing by that
+                continue
+            if found is None:
                 if suffix in self._known:
                     return f"{place} was deleted while hrmd was writing it"
-                continue
-            except OSError:  # a disk that doesn't say what is there has lost nothing by that
                 continue
             if self._known.setdefault(suffix, (found.st_dev, found.st_ino)) != (found.st_dev, found.st_ino):
                 return f"{place} was replaced by another file while hrmd was writing it"
@@ -104,8 +104,5 @@ class OpenedFiles:
         return place
 
     def _is_foreign(self) -> bool:
-        try:
-            found = os.stat(self._path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return self._known.get("") != (found.st_dev, found.st_ino)
+        found = stat_of(self._path)
+        return found is not None and self._known.get("") != (found.st_dev, found.st_ino)

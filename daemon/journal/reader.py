@@ -15,7 +15,7 @@ from typing import Any
 from daemon.core import events as vocabulary
 from daemon.core.errors import CheckFailed, Unavailable, UsageError
 from daemon.core.events import Event
-from daemon.core.files import check_regular
+from daemon.core.files import check_regular, stat_of
 from daemon.core.passing import passes
 from daemon.journal.decoding import UNDECODABLE, decode
 from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
@@ -29,12 +29,10 @@ def is_blank(path: Path) -> bool:
     Raises `UsageError` where the disk doesn't say: what can't be looked at is never taken for a new journal.
     """
     try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
+        found = stat_of(path)
     except OSError as error:
         raise UsageError(f"{path}: can't be looked at ({error.strerror})") from error
-    if not stat.S_ISREG(found.st_mode) or found.st_size == 0:
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size == 0:
         return True
     with contextlib.suppress(*DAMAGED), contextlib.closing(_read_only(path)) as db:
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -196,9 +196,7 @@ class Closing:
         for symbol, (side, reason) in list(self.retries.owed.items()):
             if self._book.of(symbol).position * side.sign >= 0:
                 del self.retries.owed[symbol]
-            elif symbol in self._book.unsettled or self._book.legs(symbol):
-                continue
-            elif self.retries.due(symbol, now):
+            elif symbol not in self._book.unsettled and not self._book.legs(symbol) and self.retries.due(symbol, now):
                 self.close(symbol, reason, now)
 
     def close(self, symbol: str, reason: str, now: int) -> None:
