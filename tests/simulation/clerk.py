@@ -70,7 +70,7 @@ class Clerk:
         for path in LOOKS:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
                 async with asyncio.timeout(ANSWER_S if number % 3 else HURRY_S):
-                    async with self._session() as session, session.get(_url(path), headers=self._signed()) as answer:
+                    async with self.session() as session, session.get(self.url(path), headers=self.signed()) as answer:
                         await answer.read()
 
     def crowd(self, people: int) -> None:
@@ -119,17 +119,22 @@ class Clerk:
         if self._leaves:
             self._leaves, patience_s = self._leaves - 1, self._world.network.rng.uniform(0.0, HURRY_S)
         try:
-            async with asyncio.timeout(patience_s), self._session() as session:
-                headers = {**self._signed(), HEADER: key}
-                async with session.request(method, _url(path), json=body, headers=headers) as answer:
+            async with asyncio.timeout(patience_s), self.session() as session:
+                headers = {**self.signed(), HEADER: key}
+                async with session.request(method, self.url(path), json=body, headers=headers) as answer:
                     return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError):
             return 0, b""
 
-    def _session(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S))
+    def session(self, patience_s: float | None = ANSWER_S) -> aiohttp.ClientSession:
+        """Whose requests take so long at most."""
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=patience_s))
 
-    def _signed(self) -> dict[str, str]:
+    def url(self, path: str) -> str:
+        """Of the daemon."""
+        return f"http://127.0.0.1:{PORT}{path}"
+
+    def signed(self) -> dict[str, str]:
         """With the daemon's own token, as `hrmd ctl` does. Raises `OSError` where there is none yet."""
         return {"Authorization": f"Bearer {self._world.settings.control.token_file.read_text().strip()}"}
 
@@ -166,10 +171,6 @@ class Clerk:
         if newest_wish and not world.ends["forgot"] and world.most_units() > says:
             told = f"{MOST_UNITS} is {says}, and {world.most_units()} for the next start"
             world.watch.breaks("what was answered is on record", told)
-
-
-def _url(path: str) -> str:
-    return f"http://127.0.0.1:{PORT}{path}"
 
 
 def asking(word: str, body: Callable[[Action], dict[str, Any]] = lambda action: {}) -> Callable[[World, Action], None]:

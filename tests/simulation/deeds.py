@@ -416,6 +416,7 @@ DEEDS: dict[Do, Deed] = {
     Do.FILES_HANG: _until("files", "hangs_until"),
     Do.CONTROL_STANDS: _server_stands,
     Do.CONTROL_CROWD: lambda world, action: world.clerk.crowd(10 + action.number % 30),
+    Do.CONTROL_HEARD: lambda world, action: world.listeners.listen(action.seconds),
     Do.CONTROL_LEFT: lambda world, action: world.clerk.leave_next(1 + action.number % 3),
     Do.FILES_FORGET: lambda world, action: world.files.forget_from_now_on(action.seconds),
 }

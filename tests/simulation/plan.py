@@ -23,6 +23,8 @@ RECORDED: Final = 0.4
 """In so many of the sessions the ticks are recorded."""
 CROWDED: Final = 0.25
 """In so many of those in which something is asked for over HTTP something befalls the server, and somebody halts."""
+HEARD: Final = 0.5
+"""In so many of them somebody listens to the stream of events."""
 ON_A_BAD_DISK: Final = 0.35
 """In so many of them something befalls the small files."""
 GRADUAL: Final = 0.5
@@ -144,6 +146,7 @@ class Do(StrEnum):
     CONTROL_STANDS = "control.stands"
     CONTROL_CROWD = "control.crowd"
     CONTROL_LEFT = "control.left"
+    CONTROL_HEARD = "control.heard"
 
 
 OPERATORS: Final = frozenset(do for do in Do if do.startswith("operator."))
@@ -158,11 +161,13 @@ TAPE: Final = tuple(do for do in Do if do.startswith("tape."))
 """What befalls the recording alone."""
 FILES: Final = tuple(do for do in Do if do.startswith("files."))
 """What befalls the small files alone."""
-CONTROL: Final = tuple(do for do in Do if do.startswith("control."))
+CONTROL: Final = (Do.CONTROL_STANDS, Do.CONTROL_CROWD, Do.CONTROL_LEFT)
 """What befalls the server of the control API alone."""
-EXCUSES_NOTHING: Final = frozenset((*TAPE, *FILES, *CONTROL))
+EXCUSES_NOTHING: Final = frozenset((*TAPE, *FILES, *CONTROL, Do.CONTROL_HEARD))
 """What trading owes all the same, whatever of these there is."""
-ASKS_ONLY: Final = frozenset((*TAPE, *FILES, Do.CONTROL_CROWD, *(do for do in Do if do.startswith("http."))))
+ASKS_ONLY: Final = frozenset(
+    (*TAPE, *FILES, Do.CONTROL_CROWD, Do.CONTROL_HEARD, *(do for do in Do if do.startswith("http.")))
+)
 """What holds up nobody who asks for something over HTTP."""
 
 MOMENTS: Final = (
@@ -247,6 +252,9 @@ def plan_of(seed: int, aim: str = "") -> Plan:
         met = _action(crowd, crowd.choice(CONTROL))
         halt = msgspec.structs.replace(met, do=Do.ASK_HALT, at=round(met.at + 0.2, 3))
         actions += [met, halt, msgspec.structs.replace(halt, do=Do.ASK_RESUME, at=round(halt.at + 9.0, 3))]
+    listening = random.Random(f"heard:{seed}:{aim}")
+    if any(action.do.startswith(SERVED) for action in actions) and listening.random() < HEARD:
+        actions += [_action(listening, Do.CONTROL_HEARD) for _ in range(1 + listening.randrange(2))]
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY

@@ -17,6 +17,7 @@ from daemon.calls.outcome import Unknown
 from daemon.calls.pen import Parts, Pen
 from daemon.control.idempotency import Repeats
 from daemon.control.server import ControlServer
+from daemon.control.stream import Stream
 from daemon.core.errors import SettingsError
 from daemon.core.events import Event, Fill, SettingChanged
 from daemon.core.own_code import OwnCodeFailed
@@ -158,6 +159,12 @@ async def _one_after_the_other(right: Wrong, self: ControlServer, *arguments: An
         return await right(self, *arguments)
 
 
+def _but_told_fills(right: Wrong, self: Stream, event: Event) -> None:
+    """Fills are told to nobody who listens."""
+    if not isinstance(event, Fill):
+        right(self, event)
+
+
 PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "order_before_its_intent": (Journal, "durable", _nothing),
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
@@ -187,6 +194,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "calls_written_on_the_loop": (Pen, "put", _on_the_loop),
     "calls_not_on_record": (CallRecord, "_write", _nothing),
     "one_after_the_other": (ControlServer, "_carried_out", _one_after_the_other),
+    "fills_not_told": (Stream, "put", _but_told_fills),
     "a_token_is_read_once": (TokenKeeper, "_take", _once_only),
 }
 """Name: (class, method, what is put in its place)."""

@@ -33,6 +33,7 @@ from tests.simulation.computer import Computer
 from tests.simulation.corporate import name_it_late, split_of
 from tests.simulation.deeds import DEEDS
 from tests.simulation.link import TickLinks
+from tests.simulation.listener import Listeners
 from tests.simulation.loop import Process, SimLoop
 from tests.simulation.network import Network
 from tests.simulation.own_class import OWN, own_strategy
@@ -74,7 +75,7 @@ class World:
         self.files = self.computer.files
         self.files.waited = self._on_waiting
         self.tapes, self.recorded = self.computer.tapes, Recorded(directory / "tapes")
-        self.clerk = Clerk(self)
+        self.clerk, self.listeners = Clerk(self), Listeners(self)
         self.lifted_until = 0.0
         """Until when a resume that was asked for may still arrive."""
         self.watch = Watch(self.loop.time, MAX_A_MINUTE, MAX_LOSS)
@@ -163,6 +164,7 @@ class World:
             for task in done:
                 task.result()
         self.clerk.leave()
+        self.listeners.leave()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -239,6 +241,7 @@ class World:
         assert journal is not None
         self.computer.hands[-1].busy = lambda: journal.appended > journal.committed
         self.watch.follow(service.app.bus)
+        self.listeners.begin_life(service.app.bus)
         self.recorded.begin_life(self, service.recorder, service.app.bus)
         self.service = service
         try:
