@@ -151,11 +151,12 @@ class App:
         self.supervisor = supervision.supervisor(bus, settings, plan, built, agents)
         self.supervisor.care.baseline.restore(earlier.recalled.weighed, earlier.shadowed)
         ladder, stage = self.supervisor.ladder, self.strategy
-        self.migration = (
-            shadow.migration_keeper(bus, settings, plan, market, real, stage, self.shadows, ladder)
-            if plan.recover
-            else None
-        )
+        self.migration = None
+        if plan.recover:
+            self.migration = shadow.migration_keeper(
+                bus, settings, plan, market, real, stage, self.shadows, ladder,
+                why_no_share=lambda agent: self.canary.why_not_begin(agent),
+            )  # fmt: skip
         self.canary = shadow.canary_desk(
             bus, settings, plan, market, real, stage, self.shadows, ladder, lambda: self.risk.book.state
         )

@@ -56,13 +56,13 @@ def canary_desk(
 
 def migration_keeper(
     bus: Bus, settings: Settings, plan: RunPlan, market: MarketOfRun, real: Portfolio, stage: StrategyActor,
-    beside: Shadows, ladder: Ladder,
+    beside: Shadows, ladder: Ladder, why_no_share: Callable[[str], str],
 ) -> MigrationKeeper:  # fmt: skip
-    """Who leads from the one in charge to one of the shadows, over restarts."""
+    """Who leads from the one in charge to one of the shadows, over restarts; asks `why_no_share` once all are there."""
     migration = Migration(settings.migration, settings.canary, real.starting_cash)
     if plan.journal is not None:
         restore(migration, plan.journal, live=not plan.tapes)
-    stations = Stations(bus, plan.clock, settings.migration.candidate, ladder, stage, beside.desks)
+    stations = Stations(bus, plan.clock, settings.migration.candidate, ladder, stage, beside.desks, why_no_share)
     keeper = MigrationKeeper(bus, plan.clock, migration, stations)
     interval_ns = INTERVALS[settings.strategy.interval] * NS_PER_S
     Measuring(

@@ -7,7 +7,7 @@ process needs; after every snapshot of the account it is told again, so that no 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -65,14 +65,16 @@ class Stations:
     """The stations of a running daemon, which it changes in nothing."""
 
     def __init__(
-        self, bus: Bus, clock: Clock, candidate: str | None, ladder: Ladder, stage: StrategyActor, desks: Sequence[Desk]
-    ) -> None:
-        """`candidate`: the shadow agent that the settings name."""
+        self, bus: Bus, clock: Clock, candidate: str | None, ladder: Ladder, stage: StrategyActor,
+        desks: Sequence[Desk], why_no_share: Callable[[str], str],
+    ) -> None:  # fmt: skip
+        """`candidate`: the shadow agent that the settings name; `why_no_share`: why an agent's canary can't begin."""
         self._clock = clock
         self._wanted = candidate
         self._ladder = ladder
         self._stage = stage
         self._desks = desks
+        self._why_no_share = why_no_share
         self._halted = ""
         self.read_candidate()
         bus.tap((TradingStateChanged,), self._on_state)
@@ -94,6 +96,7 @@ class Stations:
             in_charge=models.get(ladder.active, Decider(ladder.active)), models=models,
             within_reach=ladder.within_reach, candidate=candidate, halted=self._halted,
             today=ist_date(self._clock.now_ns()).isoformat(), named=models.get(ladder.own, Decider(ladder.own)),
+            no_share="" if candidate is None else self._why_no_share(candidate.agent),
         )  # fmt: skip
 
     def _on_state(self, event: TradingStateChanged) -> None:

@@ -290,8 +290,9 @@ class Migration:
         on_share = self.canary is not None and self.canary.state is CanaryState.RUNNING
         if self.stage is MigrationStage.FULL and on_share and self.refused:
             return f"{agent} decides on its share only: set {to_set(decider)}, then start again"
-        if self.owed is Owed.BEGIN and self.refused:
-            return f"{agent} decides on no share, its canary is {self.refused}; mend that and start again"
+        untold = f"not begun: {facts.no_share}" if self._given and facts.no_share else ""  # as beside another that runs
+        if self.owed is Owed.BEGIN and (why := self.refused or untold):
+            return f"{agent} decides on no share, its canary is {why}; mend that and start again"
         back = bool(self.history) and self.history[-1].before in ON_TRIAL and self.stage is MigrationStage.BASELINE
         if back and facts.in_charge.same_as(former) and facts.named.strategy and not facts.named.same_as(former):
             return (

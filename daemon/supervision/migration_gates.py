@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """An ISO date, India."""
     named: Decider = Decider("")
     """Who decides on the strategy of the settings."""
+    no_share: str = ""
+    """Why the candidate can't be let decide on a share now, "" where it can."""
 
 
 def none_gates(facts: Facts) -> tuple[GateReading, ...]:
@@ -113,6 +115,7 @@ def parallel_gates(
            f"{evidence.better:.2f}, worse {evidence.worse:.2f}"),
         at_least("mean difference", evidence.mean_bp if results else None, settings.min_mean_bp,
                  f"{evidence.mean_bp:+.2f} bp a session, at least {settings.min_mean_bp:+g}"),
+        so("share", not facts.no_share, facts.no_share or "its canary can begin"),
     )  # fmt: skip
 
 

@@ -567,6 +567,20 @@ def test_a_canary_that_is_not_begun_is_said_and_begun_by_the_next_start() -> Non
     assert again.migration.owed == ""
 
 
+def test_no_step_to_a_share_that_cannot_be_given() -> None:
+    """As where somebody began another canary by hand; one that waits behind such a one says so, over a restart, too."""
+    process, why = at_parallel(), "a canary of other runs; end it first (hrmd ctl canary rollback)"
+    process.publish(on_paper(3), on_paper(4))
+    process.witness.change(no_share=why)
+    assert process.advance() == f"advance: 1 of 10 gates of stage parallel are not passed: share: {why}"
+    assert process.said(BeginCanary) == []
+    process.witness.change(no_share="")
+    process.advance()
+    process.witness.change(no_share=why)
+    told = f"next decides on no share, its canary is not begun: {why}; mend that and start again"
+    assert process.keeper.trouble == process.restart().keeper.trouble == told
+
+
 def test_full_before_the_start_with_its_settings() -> None:
     """A step to full that this process can't promote says what to set."""
     process = at_gradual()
