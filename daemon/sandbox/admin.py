@@ -192,12 +192,14 @@ class AdminApi:
 
 @web.middleware
 async def say_usage_errors(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    """A request that can't be meant: HTTP 400 with one line that says why."""
+    """A request that can't be meant: HTTP 400 with one line that says why. Who has left meanwhile is told nothing."""
     try:
         response: web.StreamResponse = await handler(request)
         return response
     except UsageError as error:
         return say({"s": "error", "message": str(error)}, status=400)
+    except ConnectionError:  # as in the middle of a web socket's handshake
+        return web.Response(status=400)
 
 
 def _order(order: Order) -> Message:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from contextlib import aclosing
 from decimal import Decimal
@@ -9,7 +10,8 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
-from aiohttp import WSMsgType
+from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
 
 from daemon.calls.budget import Purpose
 from daemon.calls.outcome import Done, NotSent
@@ -19,6 +21,7 @@ from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import OrderType
 from daemon.market.calendar import ist_ns
 from daemon.orders.pushes import Gap, OrderPush
+from daemon.sandbox.admin import say_usage_errors
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from daemon.settings.market import MarketSettings
@@ -244,6 +247,26 @@ async def test_limits_hold_when_wanted() -> None:
                 statuses.append((answer.status, answer.headers.get("Retry-After")))
         assert statuses[0] == (200, None)
         assert (await desk.admin("GET", "state"))["calls"]["refused"] == sum(status == 429 for status, _ in statuses)
+
+
+async def test_who_leaves_in_the_handshake_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """A web socket whose other end is gone before it is open, as by a kill: no traceback in the sandbox's output."""
+
+    async def left(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        while request.transport is not None:
+            await asyncio.sleep(0)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        return socket
+
+    application = web.Application(middlewares=[say_usage_errors])
+    application.add_routes([web.get("/trade/v3", left)])
+    async with TestServer(application) as server, aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.ws_connect(server.make_url("/trade/v3"))
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 async def test_ports() -> None:
