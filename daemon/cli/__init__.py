@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that na
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 
@@ -85,6 +87,7 @@ def hrmd(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; the console script exits with it."""
+    atexit.register(gc.freeze)  # or the interpreter looks through all that there is as it ends, twice over
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="hrmd", standalone_mode=False)
