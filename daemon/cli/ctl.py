@@ -22,7 +22,7 @@ from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, Target, find, followed
-from daemon.control.words import HandSide
+from daemon.control.words import NOT_ON_DISK, HandSide
 from daemon.core.errors import Fault, UsageError
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ class Client:
             )
         if status < 500:
             raise UsageError(f"{self._url} refused: {error_text}")
+        if _problem(answer).get("type") == NOT_ON_DISK:  # it was done, which must be read first
+            raise Fault(error_text)
         raise Fault(f"{self._url} answered {status}: {error_text}")
 
 
@@ -510,7 +512,13 @@ def decoded(answer: bytes, kind: type[T]) -> T:
 
 
 def _error_text(answer: bytes) -> str:
+    return str(_problem(answer).get("detail", "no reason given"))
+
+
+def _problem(answer: bytes) -> dict[str, Any]:
+    """Why it was refused; empty where that isn't said in our form."""
     try:
-        return str(json.loads(answer)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"
+        said = json.loads(answer)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -42,6 +42,8 @@ log = structlog.get_logger("control")
 
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
+COMMAND_S = 1.0
+"""So long whoever gave a command that is in force already waits to hear that it is on disk, too."""
 
 
 class ManualDesk:
@@ -49,6 +51,8 @@ class ManualDesk:
 
     answer_s = ANSWER_S
     """How long whoever asked is kept waiting."""
+    command_s = COMMAND_S
+    """How long whoever gave a command that is in force is."""
 
     def __init__(
         self,
@@ -93,17 +97,18 @@ class ManualDesk:
             self._bus.publish(wanted)
         async with asyncio.timeout(self.answer_s):
             await self._waiting[key].wait()
-        await self._on_disk()  # what fails there: the order's own fate tells of it
+        await self._on_disk(self.answer_s)  # what fails there: the order's own fate tells of it
         return OrderAnswer.of(self._account.answered[key], repeated=before is not None)
 
     async def command(self, event: Event) -> None:
         """Put a command on the bus; returns when it is on disk.
 
-        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
-        another model or setting, a canary or a step of the migration while the journal can't be written: it was not
-        taken.
+        Raises `NotDurableError` where it is in force and a restart may forget it, soon for what makes less risk, and
+        `NotTradingError` for a resume, another model or setting, a canary or a step of the migration while the journal
+        can't be written: it was not taken.
         """
-        trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
+        needs = isinstance(event, NEEDS_THE_JOURNAL)
+        trouble = await self._on_disk(self.answer_s) if needs else ""
         if trouble:
             raise NotTradingError(trouble)
         try:
@@ -112,7 +117,7 @@ class ManualDesk:
             for take in self._stages:
                 take(event)
             raise NotDurableError(str(error)) from None
-        trouble = await self._on_disk()
+        trouble = await self._on_disk(self.answer_s if needs else self.command_s)
         if trouble:
             raise NotDurableError(trouble)
 
@@ -141,17 +146,17 @@ class ManualDesk:
         if waiting is not None:
             waiting.set()
 
-    async def _on_disk(self) -> str:
+    async def _on_disk(self, patience_s: float) -> str:
         """Wait until what was published is on disk; why it isn't, "" where it is."""
         try:
             waiting = self._journal.durable() if self._journal is not None else None
             if waiting is not None:
-                async with asyncio.timeout(self.answer_s):
+                async with asyncio.timeout(patience_s):
                     await waiting
         except JournalError as error:
             return str(error)
         except TimeoutError:
-            return f"the disk gave no answer within {self.answer_s:g} s"
+            return f"the disk gave no answer within {patience_s:g} s"
         return ""
 
 

@@ -55,6 +55,8 @@ LOOK_S = 0.1
 """How often the end looks whether the writer goes on."""
 LOCKED_MS = 1000
 """So long another program may hold the file before that counts as trouble."""
+TRIED_S = 5.0
+"""So often a file into which nothing happens to be written is tried."""
 LOCKED_AT_END_S = 15.0
 """So long the end waits for another program that holds the file."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
@@ -108,6 +110,10 @@ class Journal:
         self._stopwatch, self._stands_s = stopwatch, stands_s
         self._asked_ns = 0
         """When the writer began what it does on the disk; 0 while it does nothing there."""
+        self._tried_ns: int | None = None
+        """When it was last written, or tried; None before the run is described, which is done on the loop."""
+        self._refused: sqlite3.Error | None = None
+        """Why it couldn't be written when it was tried."""
         self._stranded = False
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
@@ -135,6 +141,7 @@ class Journal:
                 self._db.commit()
             except sqlite3.Error as error:
                 raise JournalError(f"journal {self._path}: {error}") from None
+            self._tried_ns = self._stopwatch()
 
     def append(self, event: Event) -> None:
         """Queue an event; raises `JournalError` when the writer has failed or the journal is closed."""
@@ -170,7 +177,16 @@ class Journal:
         until a restart: somebody took it for unused.
         """
         found = self._error or self._trouble or self._lost or self._stands()
-        return f"journal {self._path}: {found}" if found else ""
+        return f"journal {self._path}: {_words(found)}" if found else ""
+
+    @property
+    def doubt(self) -> str:
+        """Why the next event won't be written, by the last try; "" where it will, or where `trouble` says it.
+
+        It holds up nothing: whatever has to be on disk finds out by itself.
+        """
+        found = self._refused
+        return f"journal {self._path}: {_words(found)}" if found and not self.trouble else ""
 
     def _stands(self) -> str:
         """Why nobody should wait for the disk: it has given no answer for too long; "" where it has."""
@@ -290,6 +306,8 @@ class Journal:
             self._follow_files()
             if not self._stranded:
                 self._seq = self._commit_queued(self._seq)
+                if not closing:
+                    self._try()
             if self._safe:
                 self._set_mark()
         self._release()
@@ -338,11 +356,29 @@ class Journal:
             try:
                 seq = self._commit(part, seq)
                 self._committed += len(part)
-                self._trouble = None
+                self._trouble = self._refused = None
+                self._tried_ns = self._stopwatch()
             except _UNWRITABLE as error:
                 self._on_failure(error, batch[at:])
                 break
         return seq
+
+    def _try(self) -> None:
+        """Write nothing, so that a disk or a lock that stands in the way is known before anything happens."""
+        if not self._safe or self._error is not None or self._trouble is not None or self._tried_ns is None:
+            return
+        if (self._stopwatch() - self._tried_ns) / NS_PER_S < TRIED_S:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.commit()
+            self._refused = None
+        except sqlite3.Error as error:
+            self._refused = error
+            with contextlib.suppress(sqlite3.Error):
+                self._db.rollback()
+        self._tried_ns = self._stopwatch()
 
     def _follow_files(self) -> None:
         """Notice that a file is gone, and go on in a fresh one that holds everything; the trouble stays said."""
@@ -472,7 +508,13 @@ def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Pa
     if error is None:
         future.set_result(None)
     else:
-        future.set_exception(JournalError(f"journal {path}: {error}"))
+        future.set_exception(JournalError(f"journal {path}: {_words(error)}"))
+
+
+def _words(found: BaseException | str) -> str:
+    """What stands in the way of a write, for a person."""
+    code = getattr(found, "sqlite_errorcode", 0) & 0xFF
+    return f"another program holds it ({found})" if code in _LOCKED else str(found)
 
 
 def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connection, int]:

@@ -161,7 +161,7 @@ def _journal(app: App) -> JournalReading | None:
     if journal is None:
         return None
     committed = journal.committed
-    return JournalReading(journal.trouble, max(0, journal.appended - committed), committed)
+    return JournalReading(journal.trouble or journal.doubt, max(0, journal.appended - committed), committed)
 
 
 def _broker(app: App) -> BrokerReading | None:

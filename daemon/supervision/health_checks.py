@@ -87,7 +87,9 @@ def journal(readings: Readings, seen: Measurements, settings: HealthSettings, be
     if found is None:
         return good("journal", "nothing is journaled")
     if found.trouble:
-        return bad("journal", found.trouble, "make room or mend the file; what happens waits in memory")
+        return bad(
+            "journal", found.trouble, "make room, mend the file or end what holds it; what happens waits in memory"
+        )
     limits = Limits(settings.journal_lag_warn_s, settings.journal_lag_fail_s)
     lag = seen.journal_lag_s
     text = f"{found.waiting} events wait for the disk" + (f", which took none for {lag:.1f} s" if lag else "")

@@ -13,7 +13,7 @@ from daemon.supervision.health_window import Figures, Overdue
 
 
 class JournalReading(msgspec.Struct, frozen=True):
-    """Of the journal: its own trouble, events that wait for the disk, and those that are on it."""
+    """Of the journal: its own trouble or doubt, events that wait for the disk, and those that are on it."""
 
     trouble: str
     waiting: int

@@ -175,7 +175,7 @@ async def test_a_halt_is_in_force_where_the_disk_fails() -> None:
     floor = Floor()
     failing, silent = Disk(None), Disk(None)
     failing.done.set_exception(JournalError("went away"))
-    floor.desk.answer_s = 0.001
+    floor.desk.command_s = 0.001
     for disk, why in ((Disk(JournalError("full")), "full"), (failing, "went away"), (silent, "no answer")):
         floor.desk._journal = disk
         with pytest.raises(NotDurableError, match=why):
@@ -202,3 +202,19 @@ async def test_nothing_is_resumed_that_could_not_be_journaled() -> None:
     with pytest.raises(NotTradingError, match="full"):
         await floor.desk.command(Resume(ts=7, reason="go on"))
     assert floor.commanded == floor.direct == []
+
+
+async def test_a_halt_is_answered_soon_and_what_needs_the_disk_waits_for_it() -> None:
+    """The disk is slow: whoever halted is told that it is in force, whoever resumes hears it when it is on disk."""
+    floor = Floor()
+    floor.desk._journal = Disk(None)
+    floor.desk.command_s = 0.001
+    with pytest.raises(NotDurableError, match=r"the disk gave no answer within 0\.001 s"):
+        await floor.desk.command(HALT)
+    slow = floor.desk._journal = Disk(None)
+    resuming = asyncio.create_task(floor.desk.command(Resume(ts=8, reason="go on")))
+    await asyncio.wait((resuming,), timeout=0.05)
+    assert (floor.commanded, resuming.done()) == ([HALT], False)
+    slow.done.set_result(None)
+    await resuming
+    assert floor.commanded == [HALT, Resume(ts=8, reason="go on")]

@@ -578,6 +578,40 @@ async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_
     reader.close()
 
 
+async def test_a_quiet_journal_that_could_not_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything happens that should be on it; it holds up nobody, and is over when the other lets go."""
+    monkeypatch.setattr(writer, "TRIED_S", 0.05)
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await until(lambda: journal.doubt)
+        said = f"journal {path}: another program holds it (database is locked)"
+        assert (journal.doubt, journal.trouble) == (said, "")
+        assert journal.durable() is None
+        other.execute("ROLLBACK")
+    await until(lambda: not journal.doubt)
+    journal.close()
+    assert journaled(path) == []
+
+
+async def test_a_quiet_journal_on_a_disk_that_hangs_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then an exit doesn't wait for it any more."""
+    monkeypatch.setattr(writer, "TRIED_S", 0.05)
+    journal = on_frozen(path)
+    await until(lambda: journal.trouble)
+    journal.append(Halt(ts=1, reason="late"))
+    with pytest.raises(JournalError, match="no answer"):
+        journal.durable()
+    Frozen.goes_on.set()
+    await until(lambda: not journal.trouble and journal.durable() is None)
+    journal.close()
+    assert journaled(path) == [Halt(ts=1, reason="late")]
+
+
 def test_the_end_waits_for_another_program_that_holds_the_file(tmp_path: Path) -> None:
     """What happened last is written when it lets go, and the next start finds the record whole."""
     path = tmp_path / "j.sqlite"
