@@ -281,7 +281,7 @@ def order(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Place an order by hand, through risk and journal like any other; exit 1 where risk denies it."""
+    """Place an order by hand, through risk and journal; exit 1 where it is denied or comes to nothing."""
     import secrets
 
     from daemon.control.view import OrderAnswer
@@ -303,7 +303,7 @@ def order(
         print_document(raw)
     else:
         typer.echo(_verdict(answer))
-    if not answer.approved:
+    if answer.came_to_nothing:
         raise typer.Exit(1)
 
 
@@ -412,11 +412,12 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
 
 def _verdict(answer: OrderAnswer) -> str:
     before = " (as before: this key was used)" if answer.repeated else ""
-    if answer.approved:
-        approved = typer.style("approved", "green", bold=True)
-        return f"{approved} as {answer.order_id}{before}; `hrmd ctl orders` follows it"
-    denied = typer.style("denied", "red", bold=True)
-    return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
+    if not answer.approved:
+        denied = typer.style("denied", "red", bold=True)
+        return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
+    approved = typer.style("approved", "red" if answer.came_to_nothing else "green", bold=True)
+    follow = "" if answer.came_to_nothing else "; `hrmd ctl orders` follows it"
+    return f"{approved} as {answer.order_id}{answer.standing}{before}{follow}"
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:

@@ -547,6 +547,14 @@ def test_an_order_by_hand(operator: Operator) -> None:
     assert len(first.key) == 16
 
 
+def test_an_order_that_was_approved_and_came_to_nothing(operator: Operator) -> None:
+    """Exit 1, and why: it is not on the market."""
+    operator.daemon.order_state, operator.daemon.order_reason = "CANCELLED", "not sent: the journal can't be written"
+    result = operator.run("order", "buy", "10", "NSE:SBIN-EQ")
+    assert result.exit_code == 1
+    assert result.stdout == "approved as H7, but cancelled: not sent: the journal can't be written\n"
+
+
 def test_an_order_that_risk_denies(operator: Operator) -> None:
     """Exit 1; check, value and limit are shown."""
     result = operator.run("order", "buy", "1001", "NSE:SBIN-EQ")
