@@ -109,6 +109,7 @@ def _readings(
         idle=app.why_idle,
         ended=ended,
         journal=_journal(app),
+        calls=app.calls_trouble,
         stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
         restarted=app.supervisor.restarted,
         strategy=ladder.active,

@@ -226,6 +226,9 @@ def budget(readings: Readings) -> Check:
 def broker(readings: Readings) -> Check:
     """Whether the broker answers."""
     found = readings.broker
+    if readings.calls and (found is None or not found.trouble):
+        do = "mend the disk of its calls_file; until then other programs of the account may use up its calls"
+        return doubtful("broker", readings.calls, do, "past calls can't be recorded")
     if found is None:
         return good("broker", "orders go to the simulated venue")
     if found.trouble:

@@ -83,6 +83,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     """The feed has."""
     journal: JournalReading | None = None
+    calls: str = ""
+    """Why the calls of an account aren't on record; "" where they are."""
     stages: Sequence[StageReading] = ()
     restarted: Sequence[str] = ()
     """What crashed of late and runs again."""
