@@ -222,7 +222,10 @@ class LiveBook:
         return self.trade(rest)
 
     def compare_positions(self, held: Mapping[str, int]) -> bool:
-        """Halt every symbol that differs twice in a row, resume those that agree; whether all agree."""
+        """Halt every symbol that differs by as much twice in a row, resume those that agree; whether all agree.
+
+        What is held may have changed in between: who trades on would otherwise never be told.
+        """
         suspects: dict[str, tuple[int, int]] = {}
         for symbol in {*held, *self.positions, *self.halted}:
             self._count_anew(symbol, held.get(symbol, 0))
@@ -233,7 +236,9 @@ class LiveBook:
                 continue
             suspects[symbol] = (ours, theirs)
             reason = f"position: the broker holds {theirs}, the journal {ours}"
-            if self._suspects.get(symbol) == (ours, theirs) and self.halted.get(symbol) != reason:
+            before = self._suspects.get(symbol)
+            again = before is not None and before[1] - before[0] == theirs - ours
+            if again and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
                 self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason))
