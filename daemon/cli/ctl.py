@@ -158,6 +158,8 @@ class Client:
                 f"{self._url} refused the token in {self._token_file} ({error_text}); name the daemon's own with "
                 "--token-file"
             )
+        if status < 500 and not _problem(answer):
+            raise UsageError(f"what answers at {self._url} is not hrmd (HTTP {status}); see control.port and --url")
         if status < 500:
             raise UsageError(f"{self._url} refused: {error_text}")
         if _problem(answer).get("type") == NOT_ON_DISK:  # it was done, which must be read first

@@ -74,6 +74,8 @@ class LiveBook:
         self.revenants: dict[str, str] = {}
         """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
         self.orphans = Orphans()
+        self.unrecorded: list[str] = []
+        """Orders by ids of ours that this journal didn't know as they were seen first, by their venue ids."""
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -375,6 +377,8 @@ class LiveBook:
 
     def _take_in(self, report: VenueOrder) -> None:
         """An order in our account that we know nothing of."""
+        if is_order_of_ours(report.tag):
+            self.unrecorded.append(report.venue_id)
         if report.product not in ("", self._settings.product):
             self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
             self._other_product.add(report.venue_id)
