@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -61,6 +61,13 @@ COMMAND_S = 1.0
 """So long whoever gave a command that is in force already waits to hear that it is on disk, too."""
 
 
+class Record(Durable, Protocol):
+    """The part of the journal that the desk needs."""
+
+    def leave_word(self) -> None:
+        """Let the next process know that something in force may not be on record."""
+
+
 class ManualDesk:
     """Implements `daemon.control.view.OrderDesk`; `stages` are told of a command where the journal has failed."""
 
@@ -77,7 +84,7 @@ class ManualDesk:
         clock: Clock,
         account: Account,
         orders: OrderBook,
-        journal: Durable | None,
+        journal: Record | None,
         stages: tuple[Callable[[Event], None], ...],
     ) -> None:
         self.open = False
@@ -153,6 +160,8 @@ class ManualDesk:
             raise NotDurableError(str(error)) from None
         trouble = await self._on_disk(self.answer_s if needs else self.command_s)
         if trouble:
+            if self._journal is not None:
+                self._journal.leave_word()
             raise NotDurableError(trouble)
 
     def note(self, action: ControlAction) -> None:

@@ -87,11 +87,12 @@ class Journal:
         database: Database = open_database,
         stopwatch: Callable[[], int] = stopwatch_ns,
         stands_s: float = STANDS_S,
+        memory: Path | None = None,
     ) -> None:
         """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal.
 
         `hand` writes, and `database` opens what is written to. A disk that gives no answer for `stands_s` by the
-        `stopwatch` is a trouble.
+        `stopwatch` is a trouble. `memory`: a directory that needs no disk, where word is left for the next process.
         """
         self._path = path
         self._safe = safe
@@ -123,11 +124,14 @@ class Journal:
         self._doomed: list[tuple[int, int]] = []
         try:
             self._is_new, self._mark = not is_there(path), UnwrittenMark(path)
+            self._word = UnwrittenMark(path, memory) if memory is not None and safe else None
         except OSError as error:
             raise UsageError(f"journal {path}: can't be opened ({error.strerror})") from error
         self._db, self.run = _open(path, safe, database)
         self._files = OpenedFiles(path)
-        self.unwritten = safe and self._mark.stands
+        self._word_until = 0
+        """Events that must be on disk before the word in memory has served."""
+        self.unwritten = safe and (self._mark.stands or (self._word is not None and self._word.stands))
         """Whether the process before couldn't write all that happened."""
         self._halted_at: int | None = None if self.unwritten else 0
         self._hand.begin(self._turn)
@@ -211,6 +215,16 @@ class Journal:
 
         timer = future.get_loop().call_later(seconds, look)
         future.add_done_callback(lambda _: timer.cancel())
+
+    def leave_word(self) -> None:
+        """Not all that was published is on disk, and it may not get there: the next process learns of it from memory.
+
+        It is taken back when all of it is on disk.
+        """
+        with self._hand.lock:
+            if self._word is not None and self._committed < self._appended:
+                self._word_until = self._appended
+                self._word.put()
 
     def halted(self) -> None:
         """The halt that an `unwritten` record calls for has been appended: once it is on disk, the mark has served."""
@@ -343,6 +357,9 @@ class Journal:
             self._mark.put()
         elif self._halted_at is not None and self._committed >= self._halted_at:
             self._mark.lift()
+            with self._hand.lock:
+                if self._word is not None and self._committed >= self._word_until:
+                    self._word.lift()
 
     def _commit_queued(self, seq: int) -> int:
         """Write what is queued, if it can be; the number of the last event written."""

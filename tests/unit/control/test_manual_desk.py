@@ -142,6 +142,11 @@ class Disk:
     def __init__(self, error: JournalError | None) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.error = error
+        self.words = 0
+
+    def leave_word(self) -> None:
+        """Once more."""
+        self.words += 1
 
     def durable(self) -> asyncio.Future[None]:
         """Ask."""
@@ -229,6 +234,7 @@ async def test_a_halt_is_in_force_where_the_disk_fails() -> None:
         floor.desk._journal = disk
         with pytest.raises(NotDurableError, match=why):
             await floor.desk.command(HALT)
+        assert disk.words == 1, "for the next process"
     assert floor.commanded == [HALT] * 3
 
 

@@ -638,10 +638,10 @@ class Frozen(sqlite3.Connection):
         super().commit()
 
 
-def on_frozen(path: Path, stands_s: float = 0.05) -> Journal:
+def on_frozen(path: Path, stands_s: float = 0.05, memory: Path | None = None) -> Journal:
     """A journal whose disk hangs from now on."""
     Frozen.goes_on.set()
-    journal = Journal(path, safe=True, stands_s=stands_s, database=lambda path: sqlite3.connect(
+    journal = Journal(path, safe=True, stands_s=stands_s, memory=memory, database=lambda path: sqlite3.connect(
         path, check_same_thread=False, factory=Frozen))  # fmt: skip
     journal.describe({"version": "t"})
     Frozen.goes_on.clear()
@@ -667,6 +667,39 @@ async def test_a_disk_that_hangs_is_as_one_that_can_not_be_written(path: Path) -
     await until(lambda: not journal.trouble and journal.durable() is None)
     journal.close()
     assert journaled(path) == halts(0, 2)
+
+
+async def test_a_command_that_a_hanging_disk_may_not_have_is_known_from_memory(path: Path, tmp_path: Path) -> None:
+    """No mark can be left on such a disk; the next process begins halted all the same, and the word is gone then."""
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    journal = on_frozen(path, memory=memory)
+    journal.append(Halt(ts=1, reason="enough"))
+    journal.leave_word()
+    assert (UnwrittenMark(path, memory).stands, UnwrittenMark(path).stands) == (True, False)
+    Frozen.goes_on.set()
+    journal.close()
+    UnwrittenMark(path, memory).put()  # as a process that was killed meanwhile leaves it
+    after = Journal(path.parent / ".." / path.parent.name / path.name, safe=True, memory=memory)
+    assert after.unwritten
+    after.append(Halt(ts=2, reason="begins halted"))
+    after.halted()
+    await until(lambda: not UnwrittenMark(path, memory).stands)
+    after.close()
+
+
+async def test_the_word_in_memory_is_taken_back_when_the_disk_goes_on(path: Path, tmp_path: Path) -> None:
+    """Once all that was in force is on it; a kill after that is one like any other."""
+    journal = on_frozen(path, memory=tmp_path)
+    journal.append(Halt(ts=1, reason="enough"))
+    journal.leave_word()
+    word = UnwrittenMark(path, tmp_path)
+    assert word.stands
+    Frozen.goes_on.set()
+    await until(lambda: not word.place.exists())
+    journal.leave_word()
+    assert not word.place.exists(), "all of it is on the disk"
+    journal.close()
 
 
 async def test_a_slow_disk_is_waited_for(path: Path) -> None:
