@@ -260,7 +260,7 @@ def recorder(readings: Readings) -> Check:
     if readings.recorder is None:
         return good("recorder", "ticks are not to be recorded")
     if readings.recorder:
-        return bad("recorder", "ticks are not being recorded", f"make room: {readings.recorder}")
+        return bad("recorder", "ticks are not being recorded", f"make room, or mend the disk: {readings.recorder}")
     return good("recorder", "ticks are being recorded")
 
 
