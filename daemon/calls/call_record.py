@@ -110,12 +110,20 @@ class CallRecord:
         """
         self._path = path
         self._known = Calls(slots)
+        self._written = 0
+        """So many calls were in the file when it was last written to its end."""
+        self._behind: int | None = None
+        """Where the file stands still, or fails: the first call that isn't in it."""
+        self.trouble = ""
+        """Why calls can't be recorded now, for people; "" while they are."""
         self._file = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._pen = pen(self._file)
-            with self._locked():
+            with self._locked() as refused:
+                if refused is not None:
+                    raise refused
                 found = _parsed(self._bytes()) or Calls(slots)
                 found.grow(slots)
                 os.pwrite(self._file, _content(found), 0)  # all of it now: later writes need no room on the disk
@@ -125,13 +133,7 @@ class CallRecord:
             raise SettingsError(
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
-        self._known = found
-        self._written = found.written
-        """So many calls were in the file when it was last written to its end."""
-        self._behind: int | None = None
-        """Where the file stands still, or fails: the first call that isn't in it."""
-        self.trouble = ""
-        """Why calls can't be recorded now, for people; "" while they are."""
+        self._known, self._written = found, found.written
 
     @contextmanager
     def shared(self, now: int) -> Iterator[Calls]:
@@ -140,8 +142,10 @@ class CallRecord:
         A file that can't be read or written costs the memory of other processes' calls, not the call: an exit must
         leave. This process's own calls are counted on.
         """
-        with self._locked():
-            if not self._goes_on():
+        with self._locked() as refused:
+            if refused is not None:
+                self._fails(refused)
+            if refused is not None or not self._goes_on():
                 yield self._known
                 return
             ours, (readable, found) = self._known, self._read()
@@ -174,8 +178,10 @@ class CallRecord:
             self._pen.close()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[OSError | None]:
+        """Nobody else writes meanwhile, but where somebody holds it for long; or why it can't be locked at all."""
         held = False
+        refused: OSError | None = None
         for _ in range(_TRIES if self._file >= 0 else 0):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,10 +190,10 @@ class CallRecord:
             except BlockingIOError:
                 time.sleep(_NAP_S)
             except OSError as error:
-                self._fails(error)
+                refused = error
                 break
         try:
-            yield
+            yield refused
         finally:
             if held and self._file >= 0:
                 fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -35,10 +35,10 @@ def place_beside(path: Path, word: str) -> Path:
 def memory_of(environment: Mapping[str, str]) -> Path | None:
     """A directory that needs no disk, and lasts until the machine is switched off; None where there is none.
 
-    Systemd's `$RUNTIME_DIRECTORY`, else that of the user who is logged in (`$XDG_RUNTIME_DIR`).
+    Systemd's `$RUNTIME_DIRECTORY`, else that of the user who is logged in (`$XDG_RUNTIME_DIR`), where it is ours.
     """
     given = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0] or environment.get("XDG_RUNTIME_DIR", "")
-    return Path(given) if given else None
+    return Path(given) if given and os.access(given, os.W_OK | os.X_OK) else None
 
 
 class UnwrittenMark:
