@@ -516,7 +516,7 @@ def test_something_else_on_the_port(tmp_path: Path) -> None:
     answers = {"/status": (200, b"<html>"), "/positions": (404, b"<html>")}
     (tmp_path / "control.token").write_text(TOKEN)
     with other_server(answers) as url:
-        for command, expected in (("status", "is not this version's hrmd"), ("positions", "no reason given")):
+        for command, expected in (("status", "is not this version's hrmd"), ("positions", "is not hrmd (HTTP 404)")):
             options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
             result = CliRunner().invoke(ctl_app, [command, *options])
             assert isinstance(result.exception, UsageError)
