@@ -213,6 +213,11 @@ class App:
         return untried(newest, real=self.tapes.real)
 
     @property
+    def calls_trouble(self) -> str:
+        """Why the calls of an account aren't on record, where other processes would count them; "" while they are."""
+        return next((budget.trouble for budget in self._calls.values() if budget.trouble), "")
+
+    @property
     def ending(self) -> bool:
         """Whether it takes nothing up any more: it was asked to stop, or its feed has ended."""
         return self._stop.is_set() or (self._traded and not self.desk.open)

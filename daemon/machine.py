@@ -6,6 +6,7 @@ make a daemon whose every moment is known, which is what the simulation runs. In
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 import threading
@@ -22,6 +23,7 @@ from daemon.core.growing import DiskFile, GrowingFile
 from daemon.core.own_loop import OwnLoop, SideLoop
 from daemon.core.threads import Flag, Hand, ThreadHand, ThreadWorker, Worker
 from daemon.feed.live.frames import Link
+from daemon.journal.files import memory_of
 from daemon.journal.writer import open_database
 from daemon.strategy.switching import Loader
 
@@ -50,5 +52,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What a thread waits for until the loop sets it."""
     side_loop: Callable[[str], SideLoop] = OwnLoop
     """On which the control API answers, beside the loop that trades."""
+    memory: Path | None = msgspec.field(default_factory=lambda: memory_of(os.environ))
+    """A directory that needs no disk and outlives this process, None where there is none."""
     models: Callable[[], Loader] | None = None
     """Loads models in place of the files of this computer."""

@@ -116,7 +116,8 @@ def _no_daemons_but_ours(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyte
     """Where daemons write down that they run: an empty place of this test's own."""
     home = tmp_path_factory.mktemp("state")
     monkeypatch.setenv("XDG_STATE_HOME", str(home))
-    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    for place in ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(place, raising=False)
     return home
 
 

@@ -33,7 +33,7 @@ log = structlog.get_logger("alerts")
 
 
 def note_path(environment: Mapping[str, str]) -> Path:
-    """Where it says what was told last: systemd's `$RUNTIME_DIRECTORY`, gone after a stop, else a place of ours."""
+    """Where it says what was told last: systemd's `$RUNTIME_DIRECTORY`, else a place of ours."""
     directory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(directory) / NOTE if directory else Path(tempfile.gettempdir()) / f"hrmd-{os.geteuid()}-{NOTE}"
 

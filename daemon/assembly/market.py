@@ -37,6 +37,9 @@ class MarketOfRun:
         if not plan.tapes:  # on a tape risk denies what has no lot
             self.instruments.check_lots(settings.feed.symbols)
             self.instruments.check_expiries(settings.feed.symbols)
+            if unlisted := self.instruments.unlisted(settings.feed.symbols):  # held ones are looked after all the same
+                log.warning(f"{unlisted}: no tick of it comes, and nothing is opened in it; correct the name "
+                            "(hrmd instruments show NAME), or take it out")  # fmt: skip
             for line in self.instruments.idle(settings.risk.limits, self.symbols):
                 log.warning(line)
         self.legs = Legs(self.indices)

@@ -41,6 +41,7 @@ def open_journal(settings: Settings, plan: RunPlan) -> Journal | None:
         hand=plan.machine.hand,
         database=plan.machine.database,
         stopwatch=plan.machine.stopwatch,
+        memory=plan.machine.memory,
     )
 
 

@@ -90,6 +90,11 @@ class RateBudget:
         """Calls counted since midnight in India."""
         return self._calls.used if self._today() == self._calls.day else 0
 
+    @property
+    def trouble(self) -> str:
+        """Why calls are counted in memory alone; "" where they are on record, or need not be."""
+        return self._record.trouble if self._record is not None else ""
+
     def take(self, purpose: Purpose) -> int:
         """0 where a call may go now (and is counted as made now), else as `reserve`."""
         answer = self.reserve(purpose)

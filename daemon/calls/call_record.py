@@ -5,7 +5,7 @@ spend one budget. Times are of the machine's monotonic clock, which goes on betw
 far ahead of it, and then count as just now. The file says itself how many calls it remembers, is written in place under
 a lock (`flock`), and left to the operating system to bring to disk: it outlives the process, and a power cut costs
 longer than the minute it is about. Invariant: a call is in the file before it is made, unless the file stands still (a
-frozen file system, a disk that hangs): then it is counted in memory, and in the file once that goes on.
+frozen file system, a disk that hangs) or fails: then it is counted in memory, and in the file once that goes on.
 """
 
 from __future__ import annotations
@@ -110,12 +110,20 @@ class CallRecord:
         """
         self._path = path
         self._known = Calls(slots)
+        self._written = 0
+        """So many calls were in the file when it was last written to its end."""
+        self._behind: int | None = None
+        """Where the file stands still, or fails: the first call that isn't in it."""
+        self.trouble = ""
+        """Why calls can't be recorded now, for people; "" while they are."""
         self._file = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._pen = pen(self._file)
-            with self._locked():
+            with self._locked() as refused:
+                if refused is not None:
+                    raise refused
                 found = _parsed(self._bytes()) or Calls(slots)
                 found.grow(slots)
                 os.pwrite(self._file, _content(found), 0)  # all of it now: later writes need no room on the disk
@@ -125,9 +133,7 @@ class CallRecord:
             raise SettingsError(
                 f"broker.fyers.calls_file: {path} can't be written ({error.strerror}); expected a file of hrmd's own"
             ) from None
-        self._known = found
-        self._behind: int | None = None
-        """Where the file stands still: the first call that isn't in it."""
+        self._known, self._written = found, found.written
 
     @contextmanager
     def shared(self, now: int) -> Iterator[Calls]:
@@ -136,16 +142,19 @@ class CallRecord:
         A file that can't be read or written costs the memory of other processes' calls, not the call: an exit must
         leave. This process's own calls are counted on.
         """
-        with self._locked():
-            if not self._goes_on():
+        with self._locked() as refused:
+            if refused is not None:
+                self._fails(refused)
+            if refused is not None or not self._goes_on():
                 yield self._known
                 return
-            ours, found = self._known, self._read()
+            ours, (readable, found) = self._known, self._read()
             self._known = found or ours
-            times, header = self._known.times.copy(), _header(self._known)
-            if self._behind is not None and found is not None:
+            times, header, since = self._known.times.copy(), _header(self._known), self._known.written
+            if found is not None and self._behind is not None:
                 found.take_over(ours, self._behind)
-            self._behind = None
+            if readable:
+                self._behind, self._written = None, since
             # on record as well: doubted anew at every look, a call would be of just now for ever
             self._known.doubt(now)
             yield self._known
@@ -156,9 +165,9 @@ class CallRecord:
         try:
             free = self._file < 0 or self._pen.is_free()
         except OSError as error:
-            self._give_up(error)
+            self._fails(error)
             return True
-        if free and self._behind is not None:
+        if free and self._behind is not None and not self.trouble:
             log.info("past calls are recorded again", path=str(self._path))
         return free
 
@@ -169,8 +178,10 @@ class CallRecord:
             self._pen.close()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[OSError | None]:
+        """Nobody else writes meanwhile, but where somebody holds it for long; or why it can't be locked at all."""
         held = False
+        refused: OSError | None = None
         for _ in range(_TRIES if self._file >= 0 else 0):
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,24 +190,24 @@ class CallRecord:
             except BlockingIOError:
                 time.sleep(_NAP_S)
             except OSError as error:
-                self._give_up(error)
+                refused = error
                 break
         try:
-            yield
+            yield refused
         finally:
             if held and self._file >= 0:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _read(self) -> Calls | None:
-        """What the file holds; None where it holds nothing of ours, or is closed."""
+    def _read(self) -> tuple[bool, Calls | None]:
+        """Whether the file can be read, and what it holds; None where that is nothing of ours, or it is closed."""
         if self._file < 0:
-            return None
+            return True, None
         try:
             content = self._bytes()
         except OSError as error:
-            self._give_up(error)
-            return None
-        return _parsed(content)
+            self._fails(error)
+            return False, None
+        return True, _parsed(content)
 
     def _bytes(self) -> bytes:
         return os.pread(self._file, os.fstat(self._file).st_size, 0)
@@ -204,7 +215,7 @@ class CallRecord:
     def _write(self, times: list[int], header: bytes) -> None:
         """What has changed since, the times first: a call that is cut off before the header was never made."""
         known, after = self._known.times, _header(self._known)
-        if self._file < 0 or (known == times and after == header):
+        if self._file < 0 or self._behind is not None or (known == times and after == header):
             return
         changed = [(slot, moment) for slot, moment in enumerate(known) if times[slot] != moment]
         parts = [(_HEADER.size + slot * _TIME.size, _TIME.pack(moment)) for slot, moment in changed]
@@ -213,13 +224,24 @@ class CallRecord:
                 self._behind = self._known.written
                 log.error("the file of past calls stands still: they are counted in memory", path=str(self._path))
         except OSError as error:
-            self._give_up(error)
+            self._fails(error)
+            return
+        if self._behind is not None:  # it stands still
+            return
+        self._written = self._known.written
+        if self.trouble:
+            self.trouble = ""
+            log.info("past calls are recorded again", path=str(self._path))
 
-    def _give_up(self, error: OSError) -> None:
-        """What the file says from now on would be old."""
-        log.error("past calls can't be recorded: a restart forgets them", path=str(self._path), why=str(error))
-        self._file = -1
-        self._pen.close()
+    def _fails(self, error: OSError) -> None:
+        """What the file says is old from here on, until it can be read and written again: each call tries."""
+        self._behind = self._written
+        if not self.trouble:
+            self.trouble = f"past calls can't be recorded in {self._path} ({error.strerror or error})"
+            log.error(
+                "past calls can't be recorded: those of other processes aren't counted, and a restart forgets ours",
+                path=str(self._path), why=str(error),
+            )  # fmt: skip
 
 
 def _header(calls: Calls) -> bytes:

@@ -2,6 +2,7 @@
 
 Whether a failed call had left this machine is told by whether it had been given a connection: before that not a byte
 can have gone (refused, DNS, TLS, no free connection), from then on it may have.
+What a call is kept back for meanwhile is asked when all that it waited for is there, its connection last.
 Invariant: a call is sent at most once, and no exception of its making leaves this module.
 """
 
@@ -9,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
+from aiohttp.connector import Connection
 
 from daemon.calls.budget import Grant, Purpose, RateBudget
 from daemon.calls.hiding import NOTHING, Hiding
@@ -46,8 +49,25 @@ class _BrokenError(aiohttp.ClientConnectionError):
     """A connection was refused or broke, under a name that aiohttp doesn't answer by sending the request again."""
 
 
+class _KeptBackError(Exception):
+    """A call may not go any more; nothing of it has left."""
+
+
+KeptBack: TypeAlias = Callable[[], str]
+"""Why something may not leave any more; "" while it may."""
+
+
+def may_go() -> str:
+    """Nothing keeps it back."""
+    return ""
+
+
+_KEPT_BACK: ContextVar[KeptBack] = ContextVar("kept_back", default=may_go)
+"""Of the call that is being made."""
+
+
 class Call(msgspec.Struct, frozen=True):
-    """One request. `purpose` decides what it may take of the rate budget."""
+    """One request. `purpose` decides what it may take of the rate budget; `kept_back` is asked before it leaves."""
 
     method: str
     url: str
@@ -57,6 +77,7 @@ class Call(msgspec.Struct, frozen=True):
     headers: dict[str, str] = {}
     hiding: Hiding = NOTHING
     """Of the secrets in it."""
+    kept_back: KeptBack = may_go
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -97,6 +118,7 @@ class Caller:
 
     async def send(self, call: Call) -> Answer | NotSent | Unknown:
         """Send it once; what came back, or how far it came."""
+        _KEPT_BACK.set(call.kept_back)
         grant = await self._queue(call)
         if isinstance(grant, NotSent):
             return grant
@@ -116,6 +138,8 @@ class Caller:
                 headers = response.headers
                 self._note_date(headers, self._clock.monotonic_ns() - asked_ns)
                 return Answer(response.status, headers.get("Retry-After", ""), body, call.hiding)
+        except _KeptBackError as error:
+            return NotSent(str(error))
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # OSError holds TimeoutError; ValueError is aiohttp's for an answer that is not HTTP
             reason = _reason(error, on_the_way.connected)
@@ -146,7 +170,7 @@ class Caller:
         if self._session is None:
             times = self._times
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+                connector=_Connector(limit=MAX_CONNECTIONS),
                 timeout=aiohttp.ClientTimeout(
                     total=times.total_s, connect=times.connect_s, sock_connect=times.connect_s, sock_read=times.read_s
                 ),
@@ -187,6 +211,19 @@ def date_ns(header: str) -> int | None:
 def skew_seconds(date: int, now_ns: int) -> float:
     """How far `now_ns` is ahead of a `Date`, whose second may have been any part of it: its middle is taken."""
     return (now_ns - date) / NS_PER_S - 0.5
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Gives no connection to a call that may not go any more by the time there is one."""
+
+    async def connect(self, *arguments: Any, **named: Any) -> Connection:
+        """As aiohttp's own."""
+        connection = await super().connect(*arguments, **named)
+        why = _KEPT_BACK.get()()
+        if why:
+            connection.release()
+            raise _KeptBackError(why)
+        return connection
 
 
 async def _note_connection(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

@@ -22,7 +22,7 @@ from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import AsJson, Config, Overrides, print_document
 from daemon.control.auth import read_token
 from daemon.control.finding import Address, Target, find, followed
-from daemon.control.words import HandSide
+from daemon.control.words import NOT_ON_DISK, HandSide
 from daemon.core.errors import Fault, UsageError
 
 if TYPE_CHECKING:
@@ -158,8 +158,12 @@ class Client:
                 f"{self._url} refused the token in {self._token_file} ({error_text}); name the daemon's own with "
                 "--token-file"
             )
+        if status < 500 and not _problem(answer):
+            raise UsageError(f"what answers at {self._url} is not hrmd (HTTP {status}); see control.port and --url")
         if status < 500:
             raise UsageError(f"{self._url} refused: {error_text}")
+        if _problem(answer).get("type") == NOT_ON_DISK:  # it was done, which must be read first
+            raise Fault(error_text)
         raise Fault(f"{self._url} answered {status}: {error_text}")
 
 
@@ -279,7 +283,7 @@ def order(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Place an order by hand, through risk and journal like any other; exit 1 where risk denies it."""
+    """Place an order by hand, through risk and journal; exit 1 where it is denied or comes to nothing."""
     import secrets
 
     from daemon.control.view import OrderAnswer
@@ -301,7 +305,7 @@ def order(
         print_document(raw)
     else:
         typer.echo(_verdict(answer))
-    if not answer.approved:
+    if answer.came_to_nothing:
         raise typer.Exit(1)
 
 
@@ -410,11 +414,12 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
 
 def _verdict(answer: OrderAnswer) -> str:
     before = " (as before: this key was used)" if answer.repeated else ""
-    if answer.approved:
-        approved = typer.style("approved", "green", bold=True)
-        return f"{approved} as {answer.order_id}{before}; `hrmd ctl orders` follows it"
-    denied = typer.style("denied", "red", bold=True)
-    return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
+    if not answer.approved:
+        denied = typer.style("denied", "red", bold=True)
+        return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
+    approved = typer.style("approved", "red" if answer.came_to_nothing else "green", bold=True)
+    follow = "" if answer.came_to_nothing else "; `hrmd ctl orders` follows it"
+    return f"{approved} as {answer.order_id}{answer.standing}{before}{follow}"
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:
@@ -510,7 +515,13 @@ def decoded(answer: bytes, kind: type[T]) -> T:
 
 
 def _error_text(answer: bytes) -> str:
+    return str(_problem(answer).get("detail", "no reason given"))
+
+
+def _problem(answer: bytes) -> dict[str, Any]:
+    """Why it was refused; empty where that isn't said in our form."""
     try:
-        return str(json.loads(answer)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"
+        said = json.loads(answer)
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

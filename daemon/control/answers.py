@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from daemon.control import words
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.json_form import encode
 
@@ -30,7 +31,7 @@ class Cause(StrEnum):
     """What programs tell refusals of one status by; the rest is plain HTTP."""
 
     HTTP = "about:blank"
-    NOT_ON_DISK = "urn:hrmd:in-force-not-on-disk"
+    NOT_ON_DISK = words.NOT_ON_DISK
     NOT_TAKEN = "urn:hrmd:not-taken"
     NO_ANSWER = "urn:hrmd:no-answer-yet"
 

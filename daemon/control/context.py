@@ -103,7 +103,7 @@ def not_accepted(what: str, error: HrmdError) -> web.Response:
     """It is in force and may be forgotten, or it was not taken, or nobody knows: whoever asked must know which."""
     log.error("control_command_failed", command=what, error=str(error))
     if isinstance(error, NotDurableError):
-        said = f"{what} is in force but not on disk, a restart may not know of it: {error}"
+        said = f"{what} is in force but not on disk yet, a restart may not know of it: {error}"
         return refuse(503, said, cause=Cause.NOT_ON_DISK)
     if isinstance(error, StandsStillError):
         said = f"{error}; {what} may yet be taken: give it again, twice does no harm"

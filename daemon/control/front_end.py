@@ -124,12 +124,10 @@ class TradeAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, ticket: OrderTicket, answer: OrderAnswer) -> TradeAnswer:
-        """What risk said."""
-        denied = f"denied by {answer.check}: {answer.value}, limit {answer.limit}"
+        """What risk said, and how the order stood as it was answered."""
         return cls(
             status=Outcome.APPROVED if answer.approved else Outcome.DENIED, order_id=answer.order_id, key=answer.key,
-            symbol=ticket.symbol, quantity=ticket.quantity, message="approved" if answer.approved else denied,
-            ts=answer.ts,
+            symbol=ticket.symbol, quantity=ticket.quantity, message=answer.words, ts=answer.ts,
         )  # fmt: skip
 
     @classmethod

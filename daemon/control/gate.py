@@ -86,15 +86,18 @@ class Gate:
         self._sessions = sessions
         self._addresses: dict[str, _Failures] = {}
 
-    async def refresh(self) -> None:
-        """Know who holds a token by now, before anybody is let in, or let stay."""
-        if self._keyring is not None:
+    async def refresh(self, authorization: str | None = None) -> None:
+        """Know who holds a token by now, before anybody is let in, or let stay.
+
+        Whoever shows the daemon's own waits for no disk: it is the kill switch's.
+        """
+        if self._keyring is not None and not self._is_own(_bearer(authorization)):
             await self._keyring.refresh()
 
     def enter(self, authorization: str | None, cookie: str | None = None, address: str = "") -> Entry:
         """Whoever shows these: the value of an `Authorization` header, else of the session's cookie."""
-        scheme, _, token = (authorization or "").partition(" ")
-        who = self.holder(token.strip()) if scheme.lower() == "bearer" else None
+        token = _bearer(authorization)
+        who = self.holder(token) if token is not None else None
         if who is None and authorization is None and cookie is not None:
             who = self._of_session(cookie)
         return Entry(Verdict.GRANTED, who) if who is not None else self._failed(address)
@@ -117,13 +120,15 @@ class Gate:
 
     def holder(self, token: str) -> Who | None:
         """Whose token this is."""
-        given = token.encode("utf-8", "surrogateescape")
-        if hmac.compare_digest(given, self._token):  # whatever the disk of the others' tokens does
+        if self._is_own(token):
             return Who(name=OWNER, scope=Scope.ADMIN, sha256="")
         record = self._keyring.find(token) if self._keyring is not None else None
         if record is None:
             return None
         return Who(name=record.name, scope=record.scope, sha256=record.sha256, until_ts=record.expires_ts)
+
+    def _is_own(self, token: str | None) -> bool:
+        return token is not None and hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self._token)
 
     def still(self, who: Who) -> bool:
         """Whether somebody who was let in would be let in again: their token and their session hold."""
@@ -164,3 +169,9 @@ class Gate:
             failures.locked += 1
             failures.at_ns.clear()
         return Entry(Verdict.REFUSED)
+
+
+def _bearer(authorization: str | None) -> str | None:
+    """The token in an `Authorization` header; None where there is none of this scheme."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -24,24 +26,46 @@ from daemon.core.events import (
     CancelOrder,
     ControlAction,
     Event,
+    Fill,
     LoadModel,
     ManualOrder,
     ManualOrderAnswered,
+    OrderAccepted,
+    OrderCancelled,
+    OrderExpired,
+    OrderRejected,
+    OrderUnknown,
     Resume,
     RollBackMigration,
     SettingChanged,
 )
-from daemon.orders.book import OrderBook
+from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.durability import Durable
 from daemon.recovery.account import Account
 
 NEEDS_THE_JOURNAL = (Resume, LoadModel, SettingChanged, BeginCanary, AdvanceMigration, RollBackMigration)
 """Commands that are not taken while nothing can be written; the others make less risk, and are in force at once."""
 
+ON_ITS_WAY = (OrderState.INTENT, OrderState.APPROVED, OrderState.SENT)
+"""An order of which nobody knows yet what becomes of it."""
+BECAME = (OrderAccepted, OrderRejected, OrderCancelled, OrderExpired, OrderUnknown, Fill)
+"""What says more."""
+
 log = structlog.get_logger("control")
 
 ANSWER_S = 4.0
 """Risk answers within milliseconds; beyond this the loop is in trouble, and the asker asks again under the same key."""
+LEAVES_S = 0.4
+"""So long an approved order is waited for, to say what becomes of it; with `ANSWER_S` less than the asker waits."""
+COMMAND_S = 1.0
+"""So long whoever gave a command that is in force already waits to hear that it is on disk, too."""
+
+
+class Record(Durable, Protocol):
+    """The part of the journal that the desk needs."""
+
+    def leave_word(self) -> None:
+        """Let the next process know that something in force may not be on record."""
 
 
 class ManualDesk:
@@ -49,6 +73,10 @@ class ManualDesk:
 
     answer_s = ANSWER_S
     """How long whoever asked is kept waiting."""
+    leaves_s = LEAVES_S
+    """How long what becomes of an approved order is waited for."""
+    command_s = COMMAND_S
+    """How long whoever gave a command that is in force is."""
 
     def __init__(
         self,
@@ -56,7 +84,7 @@ class ManualDesk:
         clock: Clock,
         account: Account,
         orders: OrderBook,
-        journal: Durable | None,
+        journal: Record | None,
         stages: tuple[Callable[[Event], None], ...],
     ) -> None:
         self.open = False
@@ -69,10 +97,13 @@ class ManualDesk:
         self._stages = stages
         self._waiting: dict[str, asyncio.Event] = {}
         self._asked: dict[str, ManualOrder] = {}
+        self._leaving: dict[str, asyncio.Event] = {}
+        """By order, set when the venue has spoken of it, or nothing will come of it."""
         bus.tap((ManualOrderAnswered,), self._answered)
+        bus.tap(BECAME, self._became)
 
     async def place(self, ticket: OrderTicket) -> OrderAnswer:
-        """Risk's answer to an order; the same answer again to the same key.
+        """Risk's answer to an order, and how the order stands; the same answer again to the same key.
 
         Raises `KeyTakenError` for a key that stands for another order, `NotTradingError` before trading begins, and
         `TimeoutError` where no answer came in time: it may still come, so ask again with the same key.
@@ -84,7 +115,7 @@ class ManualDesk:
         if before is not None and not _same(before, wanted):
             raise KeyTakenError(f"key {key}: was used for another order")
         if known is not None:
-            return OrderAnswer.of(known, repeated=True)
+            return OrderAnswer.of(known, self._orders.find(known.order_id), repeated=True)
         if before is None:
             if not self.open:
                 raise NotTradingError("hrmd has not begun to trade, or is ending")
@@ -93,17 +124,32 @@ class ManualDesk:
             self._bus.publish(wanted)
         async with asyncio.timeout(self.answer_s):
             await self._waiting[key].wait()
-        await self._on_disk()  # what fails there: the order's own fate tells of it
-        return OrderAnswer.of(self._account.answered[key], repeated=before is not None)
+        await self._on_disk(self.answer_s)  # what fails there: the order's own fate tells of it
+        answer = self._account.answered[key]
+        if answer.approved:
+            await self._left(answer.order_id)
+        return OrderAnswer.of(answer, self._orders.find(answer.order_id), repeated=before is not None)
+
+    async def _left(self, order_id: str) -> None:
+        """Wait until more is known of an order than that it was approved, for a moment at most."""
+        order = self._orders.find(order_id)
+        if order is not None and order.state not in ON_ITS_WAY:
+            return
+        became = self._leaving.setdefault(order_id, asyncio.Event())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.leaves_s):
+                await became.wait()
+        self._leaving.pop(order_id, None)
 
     async def command(self, event: Event) -> None:
         """Put a command on the bus; returns when it is on disk.
 
-        Raises `NotDurableError` where it is in force and a restart may forget it, and `NotTradingError` for a resume,
-        another model or setting, a canary or a step of the migration while the journal can't be written: it was not
-        taken.
+        Raises `NotDurableError` where it is in force and a restart may forget it, soon for what makes less risk, and
+        `NotTradingError` for a resume, another model or setting, a canary or a step of the migration while the journal
+        can't be written: it was not taken.
         """
-        trouble = await self._on_disk() if isinstance(event, NEEDS_THE_JOURNAL) else ""
+        needs = isinstance(event, NEEDS_THE_JOURNAL)
+        trouble = await self._on_disk(self.answer_s) if needs else ""
         if trouble:
             raise NotTradingError(trouble)
         try:
@@ -112,8 +158,10 @@ class ManualDesk:
             for take in self._stages:
                 take(event)
             raise NotDurableError(str(error)) from None
-        trouble = await self._on_disk()
+        trouble = await self._on_disk(self.answer_s if needs else self.command_s)
         if trouble:
+            if self._journal is not None:
+                self._journal.leave_word()
             raise NotDurableError(trouble)
 
     def note(self, action: ControlAction) -> None:
@@ -141,17 +189,22 @@ class ManualDesk:
         if waiting is not None:
             waiting.set()
 
-    async def _on_disk(self) -> str:
+    def _became(self, event: Any) -> None:
+        became = self._leaving.get(event.order_id)
+        if became is not None:
+            became.set()
+
+    async def _on_disk(self, patience_s: float) -> str:
         """Wait until what was published is on disk; why it isn't, "" where it is."""
         try:
             waiting = self._journal.durable() if self._journal is not None else None
             if waiting is not None:
-                async with asyncio.timeout(self.answer_s):
+                async with asyncio.timeout(patience_s):
                     await waiting
         except JournalError as error:
             return str(error)
         except TimeoutError:
-            return f"the disk gave no answer within {self.answer_s:g} s"
+            return f"the disk gave no answer within {patience_s:g} s"
         return ""
 
 

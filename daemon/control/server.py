@@ -231,7 +231,7 @@ class ControlServer:
         if route is None or route.scope is None:
             return await handler(request)
         authorization, cookie = request.headers.get("Authorization"), request.cookies.get(cookie_name(request))
-        await self._gate.refresh()
+        await self._gate.refresh(authorization)
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
             return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})

@@ -32,6 +32,7 @@ from daemon.core.events import (
     Side,
     TradingState,
 )
+from daemon.orders.book import Order, OrderState
 from daemon.report.migration import MigrationAnswer, MigrationView
 from daemon.report.side_by_side import ShadowRow
 from daemon.supervision.health import Check, CheckStatus, Overall, overall, texts
@@ -306,7 +307,8 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What risk said: approved, or the check that said no, with its limit and the value. `repeated`: it said it before.
 
-    What became of an approved order is in `/orders`, under its `order_id`.
+    `state`, `filled` and `reason` are how the order stood as this was answered, in the words of `/orders`, which has it
+    under its `order_id` and follows it; "" where it isn't known any more.
     """
 
     key: str
@@ -317,14 +319,52 @@ class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     value: str
     repeated: bool
     ts: int
+    state: str = ""
+    filled: int = 0
+    reason: str = ""
 
     @classmethod
-    def of(cls, answer: ManualOrderAnswered, *, repeated: bool) -> OrderAnswer:
+    def of(cls, answer: ManualOrderAnswered, order: Order | None, *, repeated: bool) -> OrderAnswer:
         """The answer as the API shows it."""
+        state, filled, reason = (order.state.value, order.filled, order.reason) if order is not None else ("", 0, "")
         return cls(
             key=answer.order.key, order_id=answer.order_id, approved=answer.approved, check=answer.check,
-            limit=answer.limit, value=answer.value, repeated=repeated, ts=answer.ts,
+            limit=answer.limit, value=answer.value, repeated=repeated, ts=answer.ts, state=state, filled=filled,
+            reason=reason,
         )  # fmt: skip
+
+    @property
+    def came_to_nothing(self) -> bool:
+        """It was denied, or ended without a fill."""
+        return not self.approved or (self.state in _ENDED and not self.filled)
+
+    @property
+    def words(self) -> str:
+        """What became of it so far, for people."""
+        if not self.approved:
+            return f"denied by {self.check}: {self.value}, limit {self.limit}"
+        return f"approved{self.standing}"
+
+    @property
+    def standing(self) -> str:
+        """How an approved order stands, as the words after "approved"."""
+        if self.came_to_nothing:
+            return f", but {self.state.lower()}: {self.reason}"
+        found = _STANDING.get(self.state, "")
+        return f", {found}" if found else ""
+
+
+_ENDED = (OrderState.CANCELLED, OrderState.REJECTED, OrderState.EXPIRED)
+_STANDING: dict[str, str] = {
+    OrderState.INTENT: "not sent yet",
+    OrderState.APPROVED: "not sent yet",
+    OrderState.SENT: "on its way to the venue",
+    OrderState.UNKNOWN: "and whether the venue has it isn't known yet",
+    OrderState.ACCEPTED: "the venue has it",
+    OrderState.PARTIALLY_FILLED: "filled in part",
+    OrderState.FILLED: "filled",
+}
+"""How an approved order stands, in words."""
 
 
 class CancelTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
+
+NOT_ON_DISK: Final = "urn:hrmd:in-force-not-on-disk"
+"""The type of the refusal that says that a command is in force, and may be forgotten by a restart."""
 
 
 class HandSide(StrEnum):

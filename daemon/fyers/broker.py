@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from daemon.calls.addresses import is_local
 from daemon.calls.budget import Purpose, RateBudget
-from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.http import CallTimes, KeptBack, OnDate, may_go
 from daemon.calls.outcome import Done, Outcome, Rejected
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
@@ -73,13 +73,14 @@ class FyersBroker:
         self._band_of = band_of
         self._socket = OrderSocket(fyers.order_socket_url, credentials, clock, SocketTimes())
 
-    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
-        """Place the order under its client id as tag."""
+    async def submit(self, intent: OrderIntent, kept_back: KeptBack = may_go) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag, unless it is `kept_back`."""
         order = self._order(intent)
         instrument = self._instruments.resolve(intent.symbol)
         if self._protection is not None and instrument is not None:
             order = protected(order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol))
-        return self._heed(await self._rest.place(order, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        purpose = Purpose.EXIT if intent.reduces else Purpose.ORDINARY
+        return self._heed(await self._rest.place(order, purpose, kept_back))
 
     def _order(self, intent: OrderIntent) -> PlaceOrder:
         return PlaceOrder(

@@ -14,7 +14,7 @@ from yarl import URL
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.hiding import NOTHING, Hiding
-from daemon.calls.http import Answer, Call, Caller, CallTimes, OnDate
+from daemon.calls.http import Answer, Call, Caller, CallTimes, KeptBack, OnDate, may_go
 from daemon.calls.outcome import NotSent, Outcome, Unknown
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
@@ -91,9 +91,11 @@ class FyersRest:
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
-    async def place(self, order: requests.PlaceOrder, purpose: Purpose) -> Outcome[Acknowledged]:
-        """Place one order; `Done` says that the venue has it under `venue_id`."""
-        return await self._change("POST", order.body(), purpose, PLACED)
+    async def place(
+        self, order: requests.PlaceOrder, purpose: Purpose, kept_back: KeptBack = may_go
+    ) -> Outcome[Acknowledged]:
+        """Place one order, unless it is `kept_back`; `Done` says that the venue has it under `venue_id`."""
+        return await self._change("POST", order.body(), purpose, PLACED, kept_back)
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
@@ -176,9 +178,11 @@ class FyersRest:
         return Call("GET", f"{self._endpoints.data}/{path}", purpose, query=query or {})
 
     async def _change(
-        self, method: str, body: bytes, purpose: Purpose, done_codes: frozenset[int]
+        self, method: str, body: bytes, purpose: Purpose, done_codes: frozenset[int], kept_back: KeptBack = may_go
     ) -> Outcome[Acknowledged]:
-        answer = await self._send(Call(method, f"{self._endpoints.api}/orders/sync", purpose, body))
+        answer = await self._send(
+            Call(method, f"{self._endpoints.api}/orders/sync", purpose, body, kept_back=kept_back)
+        )
         if isinstance(answer, NotSent | Unknown):
             return answer
         return self._caller.heed(answers.of_order(answer, done_codes, self._clock.now_ns()))

@@ -7,8 +7,10 @@ deleted or replaced under a running daemon is noticed: writing into it goes well
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.core.files import is_there, stat_of, sync_directory
@@ -30,15 +32,25 @@ def place_beside(path: Path, word: str) -> Path:
     return place
 
 
+def memory_of(environment: Mapping[str, str]) -> Path | None:
+    """A directory that needs no disk, and lasts until the machine is switched off; None where there is none.
+
+    Systemd's `$RUNTIME_DIRECTORY`, else that of the user who is logged in (`$XDG_RUNTIME_DIR`), where it is ours.
+    """
+    given = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0] or environment.get("XDG_RUNTIME_DIR", "")
+    return Path(given) if given and os.access(given, os.W_OK | os.X_OK) else None
+
+
 class UnwrittenMark:
-    """An empty file beside a journal that couldn't be written: a full disk has room for a name, if for nothing else.
+    """An empty file that says that a journal couldn't be written: a full disk has room for a name, if for nothing else.
 
     Whoever starts next learns from it that the record before it isn't whole, and that trading was halted for it.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises `OSError` where the disk doesn't say whether it stands."""
-        self.place = Path(f"{path}.unwritten")
+    def __init__(self, path: Path, memory: Path | None = None) -> None:
+        """Beside the journal at `path`, or in `memory`. Raises `OSError` where nobody says whether it stands."""
+        named = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] if memory is not None else ""
+        self.place = Path(f"{path}.unwritten") if memory is None else memory / f"hrmd-journal-{named}.unwritten"
         self.stands = is_there(self.place)
 
     def put(self) -> None:

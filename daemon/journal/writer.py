@@ -55,6 +55,8 @@ LOOK_S = 0.1
 """How often the end looks whether the writer goes on."""
 LOCKED_MS = 1000
 """So long another program may hold the file before that counts as trouble."""
+TRIED_S = 5.0
+"""So often a file into which nothing happens to be written is tried."""
 LOCKED_AT_END_S = 15.0
 """So long the end waits for another program that holds the file."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
@@ -85,11 +87,12 @@ class Journal:
         database: Database = open_database,
         stopwatch: Callable[[], int] = stopwatch_ns,
         stands_s: float = STANDS_S,
+        memory: Path | None = None,
     ) -> None:
         """Open or create `path`. Raises `UsageError` when it can't be opened or is not a journal.
 
         `hand` writes, and `database` opens what is written to. A disk that gives no answer for `stands_s` by the
-        `stopwatch` is a trouble.
+        `stopwatch` is a trouble. `memory`: a directory that needs no disk, where word is left for the next process.
         """
         self._path = path
         self._safe = safe
@@ -108,6 +111,10 @@ class Journal:
         self._stopwatch, self._stands_s = stopwatch, stands_s
         self._asked_ns = 0
         """When the writer began what it does on the disk; 0 while it does nothing there."""
+        self._tried_ns: int | None = None
+        """When it was last written, or tried; None before the run is described, which is done on the loop."""
+        self._refused: sqlite3.Error | None = None
+        """Why it couldn't be written when it was tried."""
         self._stranded = False
         self._held: list[Event] = []
         self._waiters: list[tuple[int, asyncio.Future[None], asyncio.AbstractEventLoop]] = []
@@ -117,11 +124,14 @@ class Journal:
         self._doomed: list[tuple[int, int]] = []
         try:
             self._is_new, self._mark = not is_there(path), UnwrittenMark(path)
+            self._word = UnwrittenMark(path, memory) if memory is not None and safe else None
         except OSError as error:
             raise UsageError(f"journal {path}: can't be opened ({error.strerror})") from error
         self._db, self.run = _open(path, safe, database)
         self._files = OpenedFiles(path)
-        self.unwritten = safe and self._mark.stands
+        self._word_until = 0
+        """Events that must be on disk before the word in memory has served."""
+        self.unwritten = safe and (self._mark.stands or (self._word is not None and self._word.stands))
         """Whether the process before couldn't write all that happened."""
         self._halted_at: int | None = None if self.unwritten else 0
         self._hand.begin(self._turn)
@@ -135,6 +145,7 @@ class Journal:
                 self._db.commit()
             except sqlite3.Error as error:
                 raise JournalError(f"journal {self._path}: {error}") from None
+            self._tried_ns = self._stopwatch()
 
     def append(self, event: Event) -> None:
         """Queue an event; raises `JournalError` when the writer has failed or the journal is closed."""
@@ -170,7 +181,16 @@ class Journal:
         until a restart: somebody took it for unused.
         """
         found = self._error or self._trouble or self._lost or self._stands()
-        return f"journal {self._path}: {found}" if found else ""
+        return f"journal {self._path}: {_words(found)}" if found else ""
+
+    @property
+    def doubt(self) -> str:
+        """Why the next event won't be written, by the last try; "" where it will, or where `trouble` says it.
+
+        It holds up nothing: whatever has to be on disk finds out by itself.
+        """
+        found = self._refused
+        return f"journal {self._path}: {_words(found)}" if found and not self.trouble else ""
 
     def _stands(self) -> str:
         """Why nobody should wait for the disk: it has given no answer for too long; "" where it has."""
@@ -195,6 +215,16 @@ class Journal:
 
         timer = future.get_loop().call_later(seconds, look)
         future.add_done_callback(lambda _: timer.cancel())
+
+    def leave_word(self) -> None:
+        """Not all that was published is on disk, and it may not get there: the next process learns of it from memory.
+
+        It is taken back when all of it is on disk.
+        """
+        with self._hand.lock:
+            if self._word is not None and self._committed < self._appended:
+                self._word_until = self._appended
+                self._word.put()
 
     def halted(self) -> None:
         """The halt that an `unwritten` record calls for has been appended: once it is on disk, the mark has served."""
@@ -290,6 +320,8 @@ class Journal:
             self._follow_files()
             if not self._stranded:
                 self._seq = self._commit_queued(self._seq)
+                if not closing:
+                    self._try()
             if self._safe:
                 self._set_mark()
         self._release()
@@ -325,6 +357,9 @@ class Journal:
             self._mark.put()
         elif self._halted_at is not None and self._committed >= self._halted_at:
             self._mark.lift()
+            with self._hand.lock:
+                if self._word is not None and self._committed >= self._word_until:
+                    self._word.lift()
 
     def _commit_queued(self, seq: int) -> int:
         """Write what is queued, if it can be; the number of the last event written."""
@@ -338,11 +373,29 @@ class Journal:
             try:
                 seq = self._commit(part, seq)
                 self._committed += len(part)
-                self._trouble = None
+                self._trouble = self._refused = None
+                self._tried_ns = self._stopwatch()
             except _UNWRITABLE as error:
                 self._on_failure(error, batch[at:])
                 break
         return seq
+
+    def _try(self) -> None:
+        """Write nothing, so that a disk or a lock that stands in the way is known before anything happens."""
+        if not self._safe or self._error is not None or self._trouble is not None or self._tried_ns is None:
+            return
+        if (self._stopwatch() - self._tried_ns) / NS_PER_S < TRIED_S:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.commit()
+            self._refused = None
+        except sqlite3.Error as error:
+            self._refused = error
+            with contextlib.suppress(sqlite3.Error):
+                self._db.rollback()
+        self._tried_ns = self._stopwatch()
 
     def _follow_files(self) -> None:
         """Notice that a file is gone, and go on in a fresh one that holds everything; the trouble stays said."""
@@ -472,7 +525,13 @@ def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Pa
     if error is None:
         future.set_result(None)
     else:
-        future.set_exception(JournalError(f"journal {path}: {error}"))
+        future.set_exception(JournalError(f"journal {path}: {_words(error)}"))
+
+
+def _words(found: BaseException | str) -> str:
+    """What stands in the way of a write, for a person."""
+    code = getattr(found, "sqlite_errorcode", 0) & 0xFF
+    return f"another program holds it ({found})" if code in _LOCKED else str(found)
 
 
 def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connection, int]:

@@ -208,6 +208,11 @@ class InstrumentBook:
             if found is not None and found.missing_lot:
                 raise SettingsError(f"feed.symbols: {symbol}: its lot is not known; {lot_advice(found)}")
 
+    def unlisted(self, symbols: Iterable[str]) -> str:
+        """Which of the configured symbols the symbol master doesn't have, in words; "" where it has all, or none is."""
+        unknown = [symbol for symbol in symbols if self.resolve(symbol) is None] if self._master is not None else []
+        return f"feed.symbols: {', '.join(unknown)}: not in the symbol master of {self._as_of}" if unknown else ""
+
     def check_named(self, limits: Iterable[str]) -> None:
         """Raise `SettingsError` where a limit, a freeze quantity or a corporate action would hold for nothing."""
         self.check_known("risk.limits", limits)

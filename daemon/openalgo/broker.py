@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from daemon.calls.budget import Purpose, RateBudget
-from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.http import CallTimes, KeptBack, OnDate, may_go
 from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import WireError
 from daemon.calls.secret import Secret
@@ -93,8 +93,8 @@ class OpenAlgoBroker:
 
     # -- orders -------------------------------------------------------------------------------------------------------
 
-    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
-        """Place the order; OpenAlgo keeps no id of ours, so its own is all that names it."""
+    async def submit(self, intent: OrderIntent, kept_back: KeptBack = may_go) -> Outcome[Acknowledged]:
+        """Place the order, unless it is `kept_back`; OpenAlgo keeps no id of ours, so its own is all that names it."""
         kind, limit = intent.type, intent.limit_price
         instrument = self._instruments.resolve(intent.symbol)
         if self._protection is not None and instrument is not None and kind in AS_LIMITS:
@@ -107,7 +107,8 @@ class OpenAlgoBroker:
         forbidden = await self._forbidden()
         if forbidden is not None:
             return forbidden
-        outcome = self._heed(await self._rest.place(fields, Purpose.EXIT if intent.reduces else Purpose.ORDINARY))
+        purpose = Purpose.EXIT if intent.reduces else Purpose.ORDINARY
+        outcome = self._heed(await self._rest.place(fields, purpose, kept_back))
         if isinstance(outcome, Done) and isinstance(outcome.value, Placed):
             await self._check_cost(intent, outcome.value)
         return outcome

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, TypeVar
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.hiding import Hiding
-from daemon.calls.http import Answer, Call, Caller, CallTimes, OnDate
+from daemon.calls.http import Answer, Call, Caller, CallTimes, KeptBack, OnDate, may_go
 from daemon.calls.outcome import NotSent, Outcome, Rejected, Unknown
 from daemon.calls.records import rows_of
 from daemon.calls.secret import Secret
@@ -58,9 +58,11 @@ class OpenAlgoRest:
         self._key = key
         self.hiding = Hiding(key.reveal())
 
-    async def place(self, fields: Mapping[str, object], purpose: Purpose) -> Outcome[Acknowledged]:
-        """Place one order (`wire.place_body`); `Done` says that the broker has it under `venue_id`."""
-        return await self._change("placeorder", fields, purpose)
+    async def place(
+        self, fields: Mapping[str, object], purpose: Purpose, kept_back: KeptBack = may_go
+    ) -> Outcome[Acknowledged]:
+        """Place one order (`wire.place_body`) unless it is `kept_back`; `Done`: the broker has it under `venue_id`."""
+        return await self._change("placeorder", fields, purpose, kept_back)
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for an order to be cancelled. `Done` is no proof that it is: it may still fill; the book tells."""
@@ -114,8 +116,10 @@ class OpenAlgoRest:
         }  # fmt: skip
         return await self._read("history", Purpose.ORDINARY, wire.candles, fields)
 
-    async def _change(self, path: str, fields: Mapping[str, object], purpose: Purpose) -> Outcome[Acknowledged]:
-        answer = await self._send(path, fields, purpose)
+    async def _change(
+        self, path: str, fields: Mapping[str, object], purpose: Purpose, kept_back: KeptBack = may_go
+    ) -> Outcome[Acknowledged]:
+        answer = await self._send(path, fields, purpose, kept_back)
         if isinstance(answer, NotSent | Unknown):
             return answer
         return self._caller.heed(of_order(answer, self._clock.now_ns()))
@@ -129,8 +133,12 @@ class OpenAlgoRest:
             return answer
         return self._caller.heed(of_read(answer, read, self._clock.now_ns()))
 
-    async def _send(self, path: str, fields: Mapping[str, object], purpose: Purpose) -> Answer | NotSent | Unknown:
+    async def _send(
+        self, path: str, fields: Mapping[str, object], purpose: Purpose, kept_back: KeptBack = may_go
+    ) -> Answer | NotSent | Unknown:
         body = wire.encode({"apikey": self._key.reveal(), **fields})
         headers = {"Content-Type": "application/json"}
         url = f"{self._url}/api/v1/{path}"
-        return await self._caller.send(Call("POST", url, purpose, body, headers=headers, hiding=self.hiding))
+        return await self._caller.send(
+            Call("POST", url, purpose, body, headers=headers, hiding=self.hiding, kept_back=kept_back)
+        )

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from daemon.calls.http import KeptBack, may_go
 from daemon.calls.outcome import Outcome
 from daemon.calls.secret import Secret
 from daemon.core.events import OrderIntent
@@ -24,8 +25,11 @@ BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
 class TakesOrders(Protocol):
     """What is needed to send."""
 
-    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
-        """Place the order under its client id as tag."""
+    async def submit(self, intent: OrderIntent, kept_back: KeptBack = may_go) -> Outcome[Acknowledged]:
+        """Place the order under its client id as tag.
+
+        `kept_back` is asked when nothing has to be waited for any more: where it says why not, the order is `NotSent`.
+        """
 
 
 class TakesCancellations(Protocol):

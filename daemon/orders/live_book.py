@@ -74,6 +74,8 @@ class LiveBook:
         self.revenants: dict[str, str] = {}
         """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
         self.orphans = Orphans()
+        self.unrecorded: list[str] = []
+        """Orders by ids of ours that this journal didn't know as they were seen first, by their venue ids."""
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -222,7 +224,10 @@ class LiveBook:
         return self.trade(rest)
 
     def compare_positions(self, held: Mapping[str, int]) -> bool:
-        """Halt every symbol that differs twice in a row, resume those that agree; whether all agree."""
+        """Halt every symbol that differs by as much twice in a row, resume those that agree; whether all agree.
+
+        What is held may have changed in between: who trades on would otherwise never be told.
+        """
         suspects: dict[str, tuple[int, int]] = {}
         for symbol in {*held, *self.positions, *self.halted}:
             self._count_anew(symbol, held.get(symbol, 0))
@@ -233,7 +238,9 @@ class LiveBook:
                 continue
             suspects[symbol] = (ours, theirs)
             reason = f"position: the broker holds {theirs}, the journal {ours}"
-            if self._suspects.get(symbol) == (ours, theirs) and self.halted.get(symbol) != reason:
+            before = self._suspects.get(symbol)
+            again = before is not None and before[1] - before[0] == theirs - ours
+            if again and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
                 self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason))
@@ -370,6 +377,8 @@ class LiveBook:
 
     def _take_in(self, report: VenueOrder) -> None:
         """An order in our account that we know nothing of."""
+        if is_order_of_ours(report.tag):
+            self.unrecorded.append(report.venue_id)
         if report.product not in ("", self._settings.product):
             self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
             self._other_product.add(report.venue_id)

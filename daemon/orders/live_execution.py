@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Final
 
 import structlog
 
@@ -53,6 +54,11 @@ from daemon.settings.orders import ExecutionSettings, LiveBrokerSettings
 log = structlog.get_logger("execution")
 
 LOG_EVERY = 20
+UNRECORDED: Final = (
+    "orders of hrmd that are in no journal: {0} in the broker's book, the first {1}: what was commanded meanwhile may "
+    "be missing, too; compare orders and positions with the broker's, then hrmd ctl resume"
+)
+"""What a start is halted for whose journal isn't whole."""
 LATE_EXIT_S = 1.0
 """How long an exit that leaves while the process ends may work before it is taken off the market as all else was."""
 
@@ -126,6 +132,14 @@ class LiveExecutionActor(Actor):
             pause_s = min(2 * pause_s, RECOVERY_PAUSE_S)
         if not agree:
             await self._reconciler.look_around()
+        self._halt_if_unrecorded()
+
+    def _halt_if_unrecorded(self) -> None:
+        """Orders that no journal has prove that commands may be missing in it, too, a halt above all."""
+        orders = self.book.unrecorded
+        if orders:
+            self.bus.publish(Halt(ts=self._clock.now_ns(), reason=UNRECORDED.format(len(orders), orders[0]),
+                                  automatic=True, who=ITSELF))  # fmt: skip
 
     def _another_token(self, refused: Secret | None) -> Secret | None:
         """The one of the file, where it isn't the one that was refused; somebody may have logged in meanwhile."""

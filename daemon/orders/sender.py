@@ -1,13 +1,15 @@
 """An approved order → on its way to the broker, and the broker's answer or silence → an event of the order.
 
 Without a disk only exits leave; what isn't wanted any more by then doesn't, nor what would open a position while the
-process ends. Invariant: an order leaves only after its intent is on disk, and leaves once, whatever comes back or not.
+process ends, however long disk, rate budget and connection are waited for. Invariant: an order leaves only after its
+intent is on disk, and leaves once, whatever comes back or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -69,7 +71,7 @@ class Sender:
                 self._never_left(order, short)
                 return False
             self._book.say(OrderSent(ts=self._now, order_id=order_id))
-            outcome = await self._broker.submit(order.intent)
+            outcome = await self._broker.submit(order.intent, partial(self._kept_back, order))
         finally:
             self._book.sending.discard(order_id)
         match outcome:
@@ -83,6 +85,9 @@ class Sender:
                         symbol=order.intent.symbol, reason=reason,
                     )  # fmt: skip
                     self._book.say(OrderUnknown(ts=self._now, order_id=order_id, reason=reason))
+            case NotSent() if order.state == OrderState.SENT and self._kept_back(order):
+                self._never_left(order, self._kept_back(order))
+                return False
             case Rejected() | NotSent() if order.state == OrderState.SENT:
                 code, reason = (outcome.code, outcome.message) if isinstance(outcome, Rejected) else (0, "")
                 if isinstance(outcome, NotSent):
@@ -116,11 +121,15 @@ class Sender:
         if not await may_leave(order.intent, self._journal, self._clock, self._publish):
             self._never_left(order, UNWRITTEN)
             return False
-        kept = order.unwanted or ("" if order.intent.reduces else self._ending)
+        kept = self._kept_back(order)
         if kept:  # while the disk was waited for
             self._never_left(order, kept)
             return False
         return True
+
+    def _kept_back(self, order: Order) -> str:
+        """Why it isn't to leave any more: somebody wants it off the market, or it would open something at the end."""
+        return order.unwanted or ("" if order.intent.reduces else self._ending)
 
     def _never_left(self, order: Order, reason: str) -> None:
         self._book.say(OrderCancelled(ts=self._now, order_id=order.intent.order_id, filled=0, reason=reason))

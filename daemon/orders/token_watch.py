@@ -67,7 +67,7 @@ class TokenWatch:
             return f"was refused by the venue ({self._refusal})"
         if self.expires_ts is None:
             return "says nothing of its end"
-        moment = f"{dt.datetime.fromtimestamp(self.expires_ts / NS_PER_S, IST):%d %b %H:%M} IST"
+        moment = f"{dt.datetime.fromtimestamp(self.expires_ts / NS_PER_S, IST):%d %b %Y %H:%M} IST"
         if state is TokenState.EXPIRED:
             return f"expired on {moment}"
         return f"expires on {moment}, in {span(self.expires_ts - now_ns)}"

@@ -109,6 +109,7 @@ def _readings(
         idle=app.why_idle,
         ended=ended,
         journal=_journal(app),
+        calls=app.calls_trouble,
         stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],
         restarted=app.supervisor.restarted,
         strategy=ladder.active,
@@ -161,7 +162,7 @@ def _journal(app: App) -> JournalReading | None:
     if journal is None:
         return None
     committed = journal.committed
-    return JournalReading(journal.trouble, max(0, journal.appended - committed), committed)
+    return JournalReading(journal.trouble or journal.doubt, max(0, journal.appended - committed), committed)
 
 
 def _broker(app: App) -> BrokerReading | None:

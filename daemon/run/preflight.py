@@ -79,10 +79,9 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
         book.check_expiries(settings.feed.symbols)
     except SettingsError as error:
         return bad(name, str(error), "mend the setting")
-    unknown = [symbol for symbol in settings.feed.symbols if book.resolve(symbol) is None]
-    if unknown:
-        text = f"feed.symbols: {', '.join(unknown)}: not in the symbol master of {today}"
-        return bad(name, text, "correct the name (hrmd instruments show NAME), or take it out")
+    unlisted = book.unlisted(settings.feed.symbols)
+    if unlisted:
+        return bad(name, unlisted, "correct the name (hrmd instruments show NAME), or take it out")
     return good(name, f"{listed.rows} symbols of {today}")
 
 

@@ -308,6 +308,8 @@ class Service:
         """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""
         app = self.app
         trouble = app.journal.trouble if app.journal is not None else ""
+        if app.journal is not None and trouble:
+            app.journal.leave_word()
         if trouble and app.risk.book.state is not TradingState.HALTED:
             app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 

@@ -87,7 +87,9 @@ def journal(readings: Readings, seen: Measurements, settings: HealthSettings, be
     if found is None:
         return good("journal", "nothing is journaled")
     if found.trouble:
-        return bad("journal", found.trouble, "make room or mend the file; what happens waits in memory")
+        return bad(
+            "journal", found.trouble, "make room, mend the file or end what holds it; what happens waits in memory"
+        )
     limits = Limits(settings.journal_lag_warn_s, settings.journal_lag_fail_s)
     lag = seen.journal_lag_s
     text = f"{found.waiting} events wait for the disk" + (f", which took none for {lag:.1f} s" if lag else "")
@@ -224,6 +226,9 @@ def budget(readings: Readings) -> Check:
 def broker(readings: Readings) -> Check:
     """Whether the broker answers."""
     found = readings.broker
+    if readings.calls and (found is None or not found.trouble):
+        do = "mend the disk of its calls_file; until then other programs of the account may use up its calls"
+        return doubtful("broker", readings.calls, do, "past calls can't be recorded")
     if found is None:
         return good("broker", "orders go to the simulated venue")
     if found.trouble:
@@ -255,7 +260,7 @@ def recorder(readings: Readings) -> Check:
     if readings.recorder is None:
         return good("recorder", "ticks are not to be recorded")
     if readings.recorder:
-        return bad("recorder", "ticks are not being recorded", f"make room: {readings.recorder}")
+        return bad("recorder", "ticks are not being recorded", f"make room, or mend the disk: {readings.recorder}")
     return good("recorder", "ticks are being recorded")
 
 

@@ -13,7 +13,7 @@ from daemon.supervision.health_window import Figures, Overdue
 
 
 class JournalReading(msgspec.Struct, frozen=True):
-    """Of the journal: its own trouble, events that wait for the disk, and those that are on it."""
+    """Of the journal: its own trouble or doubt, events that wait for the disk, and those that are on it."""
 
     trouble: str
     waiting: int
@@ -83,6 +83,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool = False
     """The feed has."""
     journal: JournalReading | None = None
+    calls: str = ""
+    """Why the calls of an account aren't on record; "" where they are."""
     stages: Sequence[StageReading] = ()
     restarted: Sequence[str] = ()
     """What crashed of late and runs again."""

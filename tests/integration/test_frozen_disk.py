@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.core.errors import JournalHangs, Unavailable
+from daemon.recovery.resuming import UNWRITTEN_RECORD
 from tests.integration.daemons import PATIENCE_S, Daemon, hrmd, running
 from tests.integration.test_run import CALM, held
 from tests.samples import wave, write_tape
@@ -56,6 +57,27 @@ def test_exits_leave_and_the_end_comes_without_the_disk(tape: Path, tmp_path: Pa
         assert "the daemon has ended" in told(hook)
         assert "events are not on it" in told(hook)
         assert any(line["event"] == "the recording was not brought to its end" for line in daemon.log)
+
+
+def test_a_halt_on_a_disk_that_hangs_holds_at_once_and_outlives_a_kill(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said to be in force and not on the disk; the process after the kill begins HALTED, by a word in memory."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with service() as hook:
+        with running(tmp_path, tape, *settings(tmp_path, hook), program=FROZEN) as daemon:
+            daemon.until("it trades", lambda: daemon.status()["trading_state"] == "ACTIVE")
+            daemon.process.send_signal(signal.SIGUSR1)
+            asked = hrmd("ctl", "halt", "--url", daemon.url(), "--token-file", str(daemon.token_file))
+            assert (asked.returncode, daemon.status()["trading_state"]) == (3, "HALTED")
+            assert "error: halt is in force but not on disk yet, a restart may not know of it: " in asked.stderr
+            daemon.process.kill()
+            daemon.process.wait(PATIENCE_S)
+        again = tmp_path / "again"
+        again.mkdir()
+        with running(again, tape, *settings(again, hook), f"journal.path={daemon.journal}") as daemon:
+            status = daemon.until("it has begun", lambda: daemon.status()["trading_reason"] and daemon.status())
+            assert (status["trading_state"], UNWRITTEN_RECORD in status["trading_reason"]) == ("HALTED", True)
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from daemon.calls.http import KeptBack, may_go
 from daemon.calls.outcome import Done, NotSent, Outcome
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
@@ -104,7 +105,7 @@ class Exchange:
         over = OrderStatus.FILLED if filled == row.quantity else OrderStatus.PENDING
         self.change(venue_id, filled=filled, remaining=row.quantity - filled, status=over)
 
-    async def submit(self, intent: OrderIntent) -> Outcome[Acknowledged]:
+    async def submit(self, intent: OrderIntent, kept_back: KeptBack = may_go) -> Outcome[Acknowledged]:
         """Ours arrive under their client ids."""
         return Done(Acknowledged(venue_id=self.place(intent.order_id, intent.side, intent.quantity, intent.type)))
 

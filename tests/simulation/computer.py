@@ -441,7 +441,7 @@ class Computer:
         return Machine(
             readings=self.clocks, stopwatch=self.clocks.monotonic_ns, thread=self._worker,
             hand=self._hand, database=self._database, file=self.tapes.create, pen=self.files.pen, gateway=self._gateway,
-            chance=self.rng.randbytes, flag=SimFlag, models=self.models, side_loop=self._side_loop,
+            chance=self.rng.randbytes, flag=SimFlag, models=self.models, side_loop=self._side_loop, memory=None,
         )  # fmt: skip
 
     def thinking_s(self, name: str) -> float | None:

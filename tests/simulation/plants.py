@@ -53,10 +53,10 @@ def _without_trades(right: Wrong, self: LiveBook, orders: Any, trades: Any) -> A
     return right(self, orders, [])
 
 
-async def _once_more(right: Wrong, self: FyersBroker, intent: Any) -> Any:
+async def _once_more(right: Wrong, self: FyersBroker, *arguments: Any) -> Any:
     """An order that nobody answered is sent again."""
-    outcome = await right(self, intent)
-    return await right(self, intent) if isinstance(outcome, Unknown) else outcome
+    outcome = await right(self, *arguments)
+    return await right(self, *arguments) if isinstance(outcome, Unknown) else outcome
 
 
 def _but_failures(right: Wrong, self: StrategyActor, decision: Any, request: Any) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from structlog.testing import capture_logs
 
 from daemon.app import App
+from daemon.assembly.market import MarketOfRun
 from daemon.core.actor import Actor
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import ArtifactError, Fault, JournalError, UsageError
@@ -35,6 +37,7 @@ from daemon.market.calendar import CalendarRangeError
 from daemon.plan import RunPlan
 from models.agent import HRMAgent
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, play, settings_of, wave, write_tape
+from tests.unit.market.masters import put
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +314,21 @@ def test_the_symbol_of_the_tape_is_what_is_traded(tape: Path) -> None:
     assert app.tapes.symbols == (SBIN,)
     assert OPEN <= (app.tapes.opening_ts or 0) < OPEN + DAY
     app.close()
+
+
+def test_a_symbol_that_the_master_does_not_have_is_named_as_it_starts(tape: Path, tmp_path: Path) -> None:
+    """In one line, of a live start; the others are traded, and what may be held of it is looked after."""
+    put(tmp_path)
+    settings = settings_of(
+        "market.symbol_master.use=always", f"market.symbol_master.directory={tmp_path}",
+        "market.symbol_master.min_rows=1", "feed.symbols=['NSE:SBIN-EQ', 'NSE:SBINN-EQ']",
+    )  # fmt: skip
+    plan = plan_of(tape, tapes=[], clock=ReplayClock(OPEN))
+    with capture_logs() as lines:
+        market = MarketOfRun(settings, plan, DAY)
+    said = (
+        "feed.symbols: NSE:SBINN-EQ: not in the symbol master of 2026-01-05: no tick of it comes, and nothing is "
+        "opened in it; correct the name (hrmd instruments show NAME), or take it out"
+    )
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == [said]
+    assert "NSE:SBIN-EQ" in market.symbols

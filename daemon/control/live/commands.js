@@ -70,8 +70,11 @@ async function place(order, title, text, again) {
   try {
     const answer = await ask("/control/order", withReason({ ...order, key }, reason));
     unanswered.delete(same);
-    said = answer.approved ? `Approved as ${answer.order_id}; what becomes of it is among the orders.` : `Denied by risk: ${words(answer.check)} is ${answer.value}, the limit ${answer.limit}.`;
-    if (!answer.approved) kind = "bad";
+    const ended = ["CANCELLED", "REJECTED", "EXPIRED"].includes(answer.state) && !answer.filled;
+    said = !answer.approved ? `Denied by risk: ${words(answer.check)} is ${answer.value}, the limit ${answer.limit}.`
+      : ended ? `Approved as ${answer.order_id}, but ${answer.state.toLowerCase()}: ${answer.reason}.`
+      : `Approved as ${answer.order_id}${["INTENT", "APPROVED"].includes(answer.state) ? ", not sent yet" : ""}; what becomes of it is among the orders.`;
+    if (!answer.approved || ended) kind = "bad";
   } catch (error) {
     kind = "bad";
     if (error instanceof Refused && error.status !== 503) unanswered.delete(same);

@@ -170,8 +170,31 @@ def test_a_disk_that_stands_still_holds_no_call_up(tmp_path: Path) -> None:
     budget.close()
 
 
+def test_a_disk_that_fails_for_a_while_has_every_call_afterwards(tmp_path: Path) -> None:
+    """One error is no end of the record: it is said while it lasts, and what was counted in memory is caught up."""
+    broken = False
+
+    def write(file: int, content: bytes, at: int) -> None:
+        if broken:
+            raise OSError(errno.EIO, "Input/output error")
+        os.pwrite(file, content, at)
+
+    clock, path = ReplayClock(MIDNIGHT), tmp_path / "calls"
+    budget = RateBudget(clock, SMALL, CallRecord(path, SMALL.minute.calls, lambda file: Pen(file, write)))
+    assert granted(budget, EXIT, 1) == 1
+    broken = True
+    assert granted(budget, EXIT, 2) == 2
+    assert budget.trouble == f"past calls can't be recorded in {path} (Input/output error)"
+    assert recorded(path, MIDNIGHT).used_today == 1
+    broken = False
+    clock.advance(MIDNIGHT + NS_PER_S)
+    assert granted(budget, EXIT, 1) == 1
+    assert (budget.trouble, budget.used_today, recorded(path, MIDNIGHT + NS_PER_S).used_today) == ("", 4, 4)
+    budget.close()
+
+
 def test_what_fails_after_it_stood_still_stops_no_call(tmp_path: Path) -> None:
-    """The disk is gone for good: the record is given up, once, and calls go on."""
+    """The disk is gone for good: that is said, and calls go on."""
     goes_on, gone = threading.Event(), threading.Event()
 
     def write(file: int, content: bytes, at: int) -> None:
@@ -187,6 +210,7 @@ def test_what_fails_after_it_stood_still_stops_no_call(tmp_path: Path) -> None:
     for second in range(1, 3):
         clock.advance(MIDNIGHT + second * NS_PER_S)
         assert granted(budget, EXIT, 1) == 1
+    assert "can't be recorded" in budget.trouble
     budget.close()
 
 

@@ -162,6 +162,7 @@ class FakeDaemon:
         self.asked: Counter[str] = Counter()
         self.submitted: list[Event] = []
         self.full = False
+        self.order_state = self.order_reason = ""
         self.broken = False
         self.tickets: list[OrderTicket] = []
         self.models: list[ModelTicket] = []
@@ -291,6 +292,7 @@ class FakeDaemon:
         denied = {"check": "lot_size", "limit": "a multiple of 75", "value": str(ticket.quantity)}
         return OrderAnswer(
             key=ticket.key, order_id="H7", approved=ticket.quantity < 1000, repeated=repeated, ts=NOW,
+            state=self.order_state, reason=self.order_reason,
             **(denied if ticket.quantity >= 1000 else dict.fromkeys(denied, "")),
         )  # fmt: skip
 

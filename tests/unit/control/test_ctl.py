@@ -458,12 +458,12 @@ def test_a_command_that_was_not_taken_is_a_fault(operator: Operator) -> None:
 
 @pytest.mark.parametrize("command", [["halt"], ["flatten"], ["cancel", "H0"]])
 def test_a_command_that_may_be_forgotten_is_a_fault(operator: Operator, command: list[str]) -> None:
-    """Exit 3, and both halves are said: it is in force, and it isn't on disk."""
+    """Exit 3, and both halves are said, first that it is in force, then that it isn't on disk."""
     operator.daemon.trouble = NotDurableError("disk full")
     result = operator.run(*command)
     assert isinstance(result.exception, Fault)
-    told = f"{command[0]} is in force but not on disk, a restart may not know of it: disk full"
-    assert str(result.exception) == f"{operator.url} answered 503: {told}"
+    told = f"{command[0]} is in force but not on disk yet, a restart may not know of it: disk full"
+    assert str(result.exception) == told
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_something_else_on_the_port(tmp_path: Path) -> None:
     answers = {"/status": (200, b"<html>"), "/positions": (404, b"<html>")}
     (tmp_path / "control.token").write_text(TOKEN)
     with other_server(answers) as url:
-        for command, expected in (("status", "is not this version's hrmd"), ("positions", "no reason given")):
+        for command, expected in (("status", "is not this version's hrmd"), ("positions", "is not hrmd (HTTP 404)")):
             options = ["--url", url, "--token-file", str(tmp_path / "control.token")]
             result = CliRunner().invoke(ctl_app, [command, *options])
             assert isinstance(result.exception, UsageError)
@@ -545,6 +545,14 @@ def test_an_order_by_hand(operator: Operator) -> None:
     assert (first.side, first.type, first.price, first.reason) == ("buy", "market", None, "news")
     assert (second.key, second.type, str(second.price)) == ("mine", "limit", "820.05")
     assert len(first.key) == 16
+
+
+def test_an_order_that_was_approved_and_came_to_nothing(operator: Operator) -> None:
+    """Exit 1, and why: it is not on the market."""
+    operator.daemon.order_state, operator.daemon.order_reason = "CANCELLED", "not sent: the journal can't be written"
+    result = operator.run("order", "buy", "10", "NSE:SBIN-EQ")
+    assert result.exit_code == 1
+    assert result.stdout == "approved as H7, but cancelled: not sent: the journal can't be written\n"
 
 
 def test_an_order_that_risk_denies(operator: Operator) -> None:

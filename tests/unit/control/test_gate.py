@@ -7,7 +7,9 @@ import pytest
 from daemon.control.gate import FAILURE_WINDOW_S, FAILURES_ALLOWED, FORGIVEN_S, MOST_WAIT_S, Gate, Verdict, Who
 from daemon.control.sessions import Sessions
 from daemon.control.tokens import OWNER, Keyring, Scope, new_token, revoke_token
+from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, ReplayClock
+from tests.threads import Hung
 
 TOKEN = "a-token-of-some-length"
 
@@ -172,3 +174,15 @@ def test_a_session_ends(door: Door) -> None:
     assert door.gate.enter(None, other).who is not None
     door.clock.advance(3602 * NS_PER_S)
     assert door.gate.enter(None, other).who is None
+
+
+async def test_the_daemons_own_token_waits_for_no_disk(tmp_path: Path) -> None:
+    """A halt isn't held up by a file of tokens that it doesn't need; everybody else's is asked for."""
+    disk = Hung()
+    ring = Keyring(tmp_path / "tokens.json", disk=Aside("tokens", disk.thread))
+    door = Gate(TOKEN, ReplayClock(NS_PER_S), ring)
+    await door.refresh(f"Bearer {TOKEN}")
+    assert disk.begun == 0
+    await door.refresh("Bearer somebody-elses")
+    assert disk.begun == 1
+    disk.goes_on.set()

@@ -10,13 +10,34 @@ import msgspec
 import pytest
 
 from daemon.control.manual_desk import ManualDesk
-from daemon.control.view import HandSide, HandType, KeyTakenError, NotDurableError, NotTradingError, OrderTicket
+from daemon.control.view import (
+    HandSide,
+    HandType,
+    KeyTakenError,
+    NotDurableError,
+    NotTradingError,
+    OrderAnswer,
+    OrderTicket,
+)
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
 from daemon.core.errors import JournalError
-from daemon.core.events import CancelOrder, Event, Halt, ManualOrder, ManualOrderAnswered, OrderType, Resume, Side
+from daemon.core.events import (
+    CancelOrder,
+    Event,
+    Halt,
+    ManualOrder,
+    ManualOrderAnswered,
+    OrderAccepted,
+    OrderApproved,
+    OrderCancelled,
+    OrderType,
+    Resume,
+    Side,
+)
+from daemon.orders.durability import UNWRITTEN
 from daemon.recovery.account import Account
-from tests.samples import SBIN, intend
+from tests.samples import SBIN, fill_of, intend
 
 TICKET = OrderTicket(key="k1", symbol=SBIN, side=HandSide.SELL, quantity=3, type=HandType.LIMIT, price="800.05")
 
@@ -36,6 +57,7 @@ class Floor:
         self.bus.tap((CancelOrder, Halt, Resume), self.commanded.append)
         self.desk = ManualDesk(self.bus, ReplayClock(7), self.account, self.account.orders, None, (self.direct.append,))
         self.desk.open = True
+        self.desk.leaves_s = 0.0
 
     def answer(self, order: ManualOrder, **verdict: str) -> None:
         """Approve, or deny with a verdict."""
@@ -120,6 +142,11 @@ class Disk:
     def __init__(self, error: JournalError | None) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.error = error
+        self.words = 0
+
+    def leave_word(self) -> None:
+        """Once more."""
+        self.words += 1
 
     def durable(self) -> asyncio.Future[None]:
         """Ask."""
@@ -144,6 +171,33 @@ async def test_a_verdict_is_told_when_it_is_on_disk() -> None:
     task = await floor.asking(msgspec.structs.replace(TICKET, key="k2"))
     floor.answer(floor.asked[1])
     assert (await task).approved  # type: ignore[attr-defined]
+
+
+async def test_whoever_asked_is_told_what_became_of_the_order() -> None:
+    """Approved by risk is half of it: the order is on the market, came to nothing, or hasn't left yet."""
+    floor = Floor()
+    fates: list[tuple[str, Event | None, str, bool]] = [
+        ("k1", OrderAccepted(ts=9, order_id="H1", venue_id="V"), "approved, the venue has it", False),
+        ("k2", OrderCancelled(ts=9, order_id="H2", filled=0, reason=UNWRITTEN), f"approved, but cancelled: {UNWRITTEN}",
+         True),
+        ("k3", None, "approved, not sent yet", False),
+    ]  # fmt: skip
+    for number, (key, fate, words, nothing) in enumerate(fates, 1):
+        floor.desk.leaves_s = 3600 if fate is not None else 0.001
+        task = await floor.asking(msgspec.structs.replace(TICKET, key=key))
+        for event in (intend(f"H{number}"), OrderApproved(ts=8, order_id=f"H{number}")):
+            floor.account.orders.apply(event)
+        floor.answer(floor.asked[-1])
+        await asyncio.wait((task,), timeout=0.02)
+        if fate is not None:
+            assert not task.done()
+            floor.account.orders.apply(fate)
+            floor.bus.publish(fate)
+        answer: OrderAnswer = await task  # type: ignore[assignment]
+        assert (answer.words, answer.came_to_nothing) == (words, nothing)
+    floor.account.orders.apply(fill_of(intend("H3")))
+    again = await floor.desk.place(msgspec.structs.replace(TICKET, key="k3"))
+    assert (again.words, again.repeated) == ("approved, filled", True)
 
 
 async def test_cancelling_names_an_order_that_works() -> None:
@@ -175,11 +229,12 @@ async def test_a_halt_is_in_force_where_the_disk_fails() -> None:
     floor = Floor()
     failing, silent = Disk(None), Disk(None)
     failing.done.set_exception(JournalError("went away"))
-    floor.desk.answer_s = 0.001
+    floor.desk.command_s = 0.001
     for disk, why in ((Disk(JournalError("full")), "full"), (failing, "went away"), (silent, "no answer")):
         floor.desk._journal = disk
         with pytest.raises(NotDurableError, match=why):
             await floor.desk.command(HALT)
+        assert disk.words == 1, "for the next process"
     assert floor.commanded == [HALT] * 3
 
 
@@ -202,3 +257,19 @@ async def test_nothing_is_resumed_that_could_not_be_journaled() -> None:
     with pytest.raises(NotTradingError, match="full"):
         await floor.desk.command(Resume(ts=7, reason="go on"))
     assert floor.commanded == floor.direct == []
+
+
+async def test_a_halt_is_answered_soon_and_what_needs_the_disk_waits_for_it() -> None:
+    """The disk is slow: whoever halted is told that it is in force, whoever resumes hears it when it is on disk."""
+    floor = Floor()
+    floor.desk._journal = Disk(None)
+    floor.desk.command_s = 0.001
+    with pytest.raises(NotDurableError, match=r"the disk gave no answer within 0\.001 s"):
+        await floor.desk.command(HALT)
+    slow = floor.desk._journal = Disk(None)
+    resuming = asyncio.create_task(floor.desk.command(Resume(ts=8, reason="go on")))
+    await asyncio.wait((resuming,), timeout=0.05)
+    assert (floor.commanded, resuming.done()) == ([HALT], False)
+    slow.done.set_result(None)
+    await resuming
+    assert floor.commanded == [HALT, Resume(ts=8, reason="go on")]

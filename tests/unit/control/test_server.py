@@ -274,7 +274,7 @@ async def test_a_command_that_is_not_on_disk_is_not_accepted(running: Running, p
     running.daemon.trouble = NotDurableError("disk full")
     status, answer, _ = await running.ask("POST", f"/control/{path}", body=body)
     assert status == 503
-    assert answer["detail"] == f"{path} is in force but not on disk, a restart may not know of it: disk full"
+    assert answer["detail"] == f"{path} is in force but not on disk yet, a restart may not know of it: disk full"
 
 
 async def test_a_resume_that_was_not_taken(running: Running) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import Event, Halt
-from daemon.journal.files import OpenedFiles, place_beside
+from daemon.journal.files import OpenedFiles, memory_of, place_beside
 from daemon.journal.reader import JournalReader, is_blank
 from daemon.journal.writer import Journal
 from daemon.recovery.holds import hold_written
@@ -179,3 +179,12 @@ def test_names_beside_are_free(tmp_path: Path) -> None:
     """Counted up."""
     (tmp_path / "j.damaged-1").touch()
     assert place_beside(tmp_path / "j", "damaged") == tmp_path / "j.damaged-2"
+
+
+def test_a_directory_in_memory_is_one_that_can_be_written(tmp_path: Path) -> None:
+    """Systemd's first; another user's, left in the environment by `su`, keeps nobody from starting."""
+    both = {"RUNTIME_DIRECTORY": f"{tmp_path}:/else", "XDG_RUNTIME_DIR": "/nowhere"}
+    assert memory_of(both) == tmp_path
+    assert memory_of({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path
+    assert memory_of({"XDG_RUNTIME_DIR": str(tmp_path / "gone")}) is None
+    assert memory_of({}) is None

@@ -578,6 +578,40 @@ async def test_a_file_that_another_program_holds_is_written_when_it_lets_go(tmp_
     reader.close()
 
 
+async def test_a_quiet_journal_that_could_not_be_written_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything happens that should be on it; it holds up nobody, and is over when the other lets go."""
+    monkeypatch.setattr(writer, "TRIED_S", 0.05)
+    path = tmp_path / "j.sqlite"
+    journal = Journal(path, safe=True)
+    journal.describe({"version": "t"})
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await until(lambda: journal.doubt)
+        said = f"journal {path}: another program holds it (database is locked)"
+        assert (journal.doubt, journal.trouble) == (said, "")
+        assert journal.durable() is None
+        other.execute("ROLLBACK")
+    await until(lambda: not journal.doubt)
+    journal.close()
+    assert journaled(path) == []
+
+
+async def test_a_quiet_journal_on_a_disk_that_hangs_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By then an exit doesn't wait for it any more."""
+    monkeypatch.setattr(writer, "TRIED_S", 0.05)
+    journal = on_frozen(path)
+    await until(lambda: journal.trouble)
+    journal.append(Halt(ts=1, reason="late"))
+    with pytest.raises(JournalError, match="no answer"):
+        journal.durable()
+    Frozen.goes_on.set()
+    await until(lambda: not journal.trouble and journal.durable() is None)
+    journal.close()
+    assert journaled(path) == [Halt(ts=1, reason="late")]
+
+
 def test_the_end_waits_for_another_program_that_holds_the_file(tmp_path: Path) -> None:
     """What happened last is written when it lets go, and the next start finds the record whole."""
     path = tmp_path / "j.sqlite"
@@ -604,10 +638,10 @@ class Frozen(sqlite3.Connection):
         super().commit()
 
 
-def on_frozen(path: Path, stands_s: float = 0.05) -> Journal:
+def on_frozen(path: Path, stands_s: float = 0.05, memory: Path | None = None) -> Journal:
     """A journal whose disk hangs from now on."""
     Frozen.goes_on.set()
-    journal = Journal(path, safe=True, stands_s=stands_s, database=lambda path: sqlite3.connect(
+    journal = Journal(path, safe=True, stands_s=stands_s, memory=memory, database=lambda path: sqlite3.connect(
         path, check_same_thread=False, factory=Frozen))  # fmt: skip
     journal.describe({"version": "t"})
     Frozen.goes_on.clear()
@@ -633,6 +667,39 @@ async def test_a_disk_that_hangs_is_as_one_that_can_not_be_written(path: Path) -
     await until(lambda: not journal.trouble and journal.durable() is None)
     journal.close()
     assert journaled(path) == halts(0, 2)
+
+
+async def test_a_command_that_a_hanging_disk_may_not_have_is_known_from_memory(path: Path, tmp_path: Path) -> None:
+    """No mark can be left on such a disk; the next process begins halted all the same, and the word is gone then."""
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    journal = on_frozen(path, memory=memory)
+    journal.append(Halt(ts=1, reason="enough"))
+    journal.leave_word()
+    assert (UnwrittenMark(path, memory).stands, UnwrittenMark(path).stands) == (True, False)
+    Frozen.goes_on.set()
+    journal.close()
+    UnwrittenMark(path, memory).put()  # as a process that was killed meanwhile leaves it
+    after = Journal(path.parent / ".." / path.parent.name / path.name, safe=True, memory=memory)
+    assert after.unwritten
+    after.append(Halt(ts=2, reason="begins halted"))
+    after.halted()
+    await until(lambda: not UnwrittenMark(path, memory).stands)
+    after.close()
+
+
+async def test_the_word_in_memory_is_taken_back_when_the_disk_goes_on(path: Path, tmp_path: Path) -> None:
+    """Once all that was in force is on it; a kill after that is one like any other."""
+    journal = on_frozen(path, memory=tmp_path)
+    journal.append(Halt(ts=1, reason="enough"))
+    journal.leave_word()
+    word = UnwrittenMark(path, tmp_path)
+    assert word.stands
+    Frozen.goes_on.set()
+    await until(lambda: not word.place.exists())
+    journal.leave_word()
+    assert not word.place.exists(), "all of it is on the disk"
+    journal.close()
 
 
 async def test_a_slow_disk_is_waited_for(path: Path) -> None:

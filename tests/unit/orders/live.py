@@ -92,8 +92,9 @@ class Trader:
         self.bus.tap(SAID, self.said.append)
         self.bus.tap((Fill,), account.portfolio.apply)
         self.bus.tap((Reconciled,), self.reads.append)
+        self.budget = RateBudget(self.clock, WIDE)
         self.broker = ADAPTERS[self.speaks].broker(
-            self.settings, self.clock, RateBudget(self.clock, WIDE), INSTRUMENTS, account.orders, real_ticks=False,
+            self.settings, self.clock, self.budget, INSTRUMENTS, account.orders, real_ticks=False,
             on_date=None, band_of=None,
         )  # fmt: skip
         held = {item.symbol: item.quantity for item in account.portfolio.positions()}

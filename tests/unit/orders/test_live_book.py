@@ -163,6 +163,21 @@ def test_when_the_broker_shows_what_a_split_makes_ours_follows() -> None:
     assert not book.compare_positions({SBIN: 250})
 
 
+def test_who_trades_on_is_told_that_the_positions_differ() -> None:
+    """By as much at both readings, whatever was traded between them; by another difference each time it is no news."""
+    book, said = holding(10, ReplayClock(OPEN + DAY))
+    assert not book.compare_positions({SBIN: 15})
+    sell(book, 4, OPEN + DAY)
+    assert book.trade(sold(4, 1))
+    assert not book.compare_positions({SBIN: 11})
+    (halted,) = [event for event in said if isinstance(event, SymbolHalted)]
+    assert halted.reason == "position: the broker holds 11, the journal 6"
+    book, said = holding(10)
+    assert not book.compare_positions({SBIN: 15})
+    assert not book.compare_positions({SBIN: 14})
+    assert said == []
+
+
 def sell(book: LiveBook, quantity: int, ts: int) -> None:
     """An order that is sent at `ts`."""
     for event in (

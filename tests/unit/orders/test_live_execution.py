@@ -14,6 +14,7 @@ from daemon.calls.budget import Purpose
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import (
+    ITSELF,
     CancelOrder,
     Fill,
     FundsReported,
@@ -29,9 +30,11 @@ from daemon.core.events import (
     SymbolHalted,
     TimeAdvanced,
 )
+from daemon.core.ids import order_prefix
 from daemon.fyers.broker import FyersBroker
 from daemon.orders.abandoning import abandon
 from daemon.orders.book import OrderState
+from daemon.orders.live_execution import UNRECORDED
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.recovery.account import Account
 from daemon.sandbox.faults import FaultKind, Route
@@ -337,3 +340,19 @@ async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_pat
         assert at_the_exchange(desk) == {"long": "FILLED", "T1": "CANCELLED", "T2": "PENDING"}
         desk.trouble(FaultKind.BROKEN, Route.ORDERS, times=50)
         assert await abandon(broker, book, cancel=True) is None
+
+
+async def test_a_start_whose_journal_lacks_orders_of_ours_is_halted(tmp_path: Path) -> None:
+    """A disk that failed lost the orders that left without it, and maybe a person's halt; others' are no news."""
+    async with opened() as desk:
+        await by_hand(desk, "byhand1", Side.BUY, 5)
+        async with trading(tmp_path, desk=desk) as trader:
+            assert trader.heard(Halt) == []
+        lost = await by_hand(desk, f"{order_prefix(1767587402, bytes(3))}0000001", Side.SELL, 5)
+        account = trader.account
+        async with trading(tmp_path, account, desk) as trader:
+            (halt,) = trader.heard(Halt)
+            assert (halt.reason, halt.automatic, halt.who) == (UNRECORDED.format(1, lost), True, ITSELF)
+            assert trader.agrees()
+        async with trading(tmp_path, account, desk) as trader:
+            assert trader.heard(Halt) == [], "it is on record by now, and a person has looked"

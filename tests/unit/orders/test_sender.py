@@ -16,6 +16,7 @@ from daemon.core.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    Resume,
     Side,
 )
 from daemon.orders.book import OrderState
@@ -103,3 +104,32 @@ async def test_what_is_taken_back_while_the_disk_is_waited_for_never_leaves(tmp_
         await until(lambda: trader.order("T1").state is OrderState.CANCELLED)
         assert trader.order("T1").reason == "enough"
         assert trader.desk.book == []
+
+
+@pytest.mark.parametrize("speaks", ["fyers", "openalgo"])
+async def test_what_is_taken_back_while_the_broker_is_waited_for_never_leaves(tmp_path: Path, speaks: str) -> None:
+    """Halted while the order waits for the account's rate budget, and by then was said to be on its way."""
+    async with trading(tmp_path, speaks=speaks) as trader:
+        trader.budget.hold(0.5)
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.SENT)
+        trader.bus.publish(Halt(ts=1, reason="enough"))
+        await until(lambda: trader.order("T1").state.done)
+        assert (trader.order("T1").state, trader.order("T1").reason) == (OrderState.CANCELLED, "enough")
+        trader.bus.publish(Resume(ts=2, reason="go on"))
+        trader.send("T2")
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        assert [held.wanted.quantity for held in trader.desk.book] == [10]
+
+
+async def test_an_exit_isnt_taken_back_by_a_halt(tmp_path: Path) -> None:
+    """It waits for the budget, and leaves."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        trader.budget.hold(0.5)
+        trader.send("T2", Side.SELL, reduces=True)
+        await until(lambda: trader.order("T2").state is OrderState.SENT)
+        trader.bus.publish(Halt(ts=1, reason="enough"))
+        await until(lambda: trader.order("T2").state is OrderState.FILLED)
+        assert trader.agrees()

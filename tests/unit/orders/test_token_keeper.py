@@ -72,7 +72,7 @@ def test_a_warning_ahead_then_halted(bench: Bench) -> None:
     assert [(line["log_level"], line["state"]) for line in logs] == [
         ("info", "valid"), ("warning", "expiring"), ("error", "expired"),
     ]  # fmt: skip
-    reason = "the Fyers token expired on 06 Jan 03:30 IST; hrmd login gets another one"
+    reason = "the Fyers token expired on 06 Jan 2026 03:30 IST; hrmd login gets another one"
     assert bench.asked == [Halt(ts=5, reason=reason, automatic=True, who="hrmd")] * 2
     bench.be(TradingState.HALTED, reason)
     bench.at(-10)
@@ -144,7 +144,7 @@ def test_a_halt_of_the_user_stays(bench: Bench) -> None:
 
 def test_a_restart_with_a_fresh_token(bench: Bench) -> None:
     """The state that recovery restores names the token: it is resumed."""
-    bench.be(TradingState.HALTED, "the Fyers token expired on 05 Jan 03:30 IST; hrmd login gets another one")
+    bench.be(TradingState.HALTED, "the Fyers token expired on 05 Jan 2026 03:30 IST; hrmd login gets another one")
     bench.at(7200)
     assert isinstance(bench.asked[-1], Resume)
 

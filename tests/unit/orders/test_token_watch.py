@@ -33,8 +33,8 @@ def test_states(before_s: int, state: TokenState, left_s: float) -> None:
 
 def test_words() -> None:
     """The end in India's time, and how long it is until then."""
-    assert watch().text((END_S - 18_720) * NS_PER_S) == "expires on 06 Jan 03:30 IST, in 5 h 12 min"
-    assert watch().text(END_S * NS_PER_S) == "expired on 06 Jan 03:30 IST"
+    assert watch().text((END_S - 18_720) * NS_PER_S) == "expires on 06 Jan 2026 03:30 IST, in 5 h 12 min"
+    assert watch().text(END_S * NS_PER_S) == "expired on 06 Jan 2026 03:30 IST"
     assert span(48 * NS_PER_S) == "48 s"
     assert span(600 * NS_PER_S) == "10 min"
 

@@ -316,4 +316,4 @@ def test_changes_of_health_are_on_record(tape: Path, tmp_path: Path) -> None:
         ("ok", "fail", "ticks are not being recorded")
     ]
     (line,) = [line for line in logs if line["event"] == "health" and line["check"] == "recorder"]
-    assert (line["log_level"], line["do"].startswith("make room: recording to ")) == ("error", True)
+    assert (line["log_level"], line["do"].startswith("make room, or mend the disk: recording to ")) == ("error", True)
