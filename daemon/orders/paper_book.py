@@ -34,7 +34,7 @@ _NOT_EMPTY: Final = (np.nan, -1)
 
 
 class SymbolBook:
-    """What is remembered of a symbol from batch to batch: when it was quoted, which sides were empty, the day's band."""
+    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the day's price band."""
 
     __slots__ = ("empty", "lower", "quoted_ts", "upper")
 
