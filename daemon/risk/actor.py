@@ -228,9 +228,9 @@ class RiskActor(Actor):
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
         if isinstance(event, SymbolHalted) and not event.overnight:
-            self.book.halted[event.symbol] = event.reason
+            self.book.halt(event.symbol, event.reason, event.held)
         elif not event.overnight:
-            self.book.halted.pop(event.symbol, None)
+            self.book.resume(event.symbol)
 
     def _on_feed(self, event: FeedStatus) -> None:
         """No new risk on ticks that can't be relied on; exits are not held up."""
