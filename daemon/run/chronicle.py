@@ -35,7 +35,7 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import ist, rupees, whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import made_of_bars, no_totals, not_chosen, out_of_order, outside
+from daemon.run.tape_notes import ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -220,7 +220,8 @@ class Chronicle:
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
         made = made_of_bars(described.made_of, dropped, delay_ns)
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
-        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks))
+        ahead = ahead_of_receipt(ticks) if described.tapes else ""
+        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead)
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

@@ -250,7 +250,8 @@ class Replay:
         if self.outputs.journal is not None and not self._adds_to_journal:  # a replay that is refused leaves nothing
             for part in ALL_PARTS:
                 Path(f"{self.outputs.journal}{part}").unlink(missing_ok=True)
-        notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
+        why = ("too late", "ahead of their receipt")
+        notes = "".join(f"; {note}" for note in summary.notes if any(words in note for words in why))
         raise TapeError(none_usable(summary.tapes, summary.ticks_rejected) + notes)
 
     def _write(self, summary: ReplaySummary) -> None:
