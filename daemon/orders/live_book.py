@@ -236,8 +236,8 @@ class LiveBook:
             if self._suspects.get(symbol) == (ours, theirs) and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
-                held = theirs - self._elsewhere[symbol]
-                self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason, held=held))
+                at_broker = theirs - self._elsewhere[symbol]
+                self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason, held=at_broker))
         self._suspects = suspects
         return not suspects
 
