@@ -181,6 +181,16 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_before_the_command_is_there_is_one_line(tmp_path: Path) -> None:
+    """What the command line is made of takes a while to be imported on a busy machine."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    words = [sys.executable, "-c", "import sys; from daemon.__main__ import start; sys.exit(start())"]
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(cli.__file__).parents[2]}"}
+    ended = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert (ended.returncode, ended.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("closed", "command"),
     [(">&-", "--version"), (">&-", "tape info TAPE"), ("2>&-", "calendar show"), ("<&- >&- 2>&-", "tape info TAPE")],
