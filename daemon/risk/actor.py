@@ -150,6 +150,11 @@ class RiskActor(Actor):
         """Rupees for new margin; None where nobody says."""
         return self._gate.free(self.book)
 
+    @property
+    def least_left(self) -> Decimal | None:
+        """What entries left of the free margin, at the least; see `RiskGate`."""
+        return self._gate.least_left
+
     def handle(self, event: Event) -> None:
         """One event, synchronously."""
         book = self.book
