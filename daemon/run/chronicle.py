@@ -220,7 +220,7 @@ class Chronicle:
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
         made = made_of_bars(described.made_of, dropped, delay_ns)
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
-        ahead = ahead_of_receipt(ticks) if described.tapes else ""
+        ahead = ahead_of_receipt(ticks) if described.received else ""
         said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead)
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
