@@ -34,6 +34,7 @@ class MarketOfRun:
         self.calendar = MarketCalendar.load(settings.market.calendar_file)
         self.instruments, self.master_day = open_instruments(settings, self._first_date(), today, self.calendar)
         self.instruments.check_named(settings.risk.limits)
+        self.instruments.check_freeze_quantities(self.symbols)
         if not plan.tapes:  # on a tape risk denies what has no lot
             self.instruments.check_lots(settings.feed.symbols)
             self.instruments.check_expiries(settings.feed.symbols)

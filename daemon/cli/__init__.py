@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that na
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
 import sys
@@ -18,6 +19,8 @@ from typer.exceptions import Abort, TyperException
 from daemon import __version__
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.core.errors import HrmdError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Commands(LazyGroup):
@@ -88,6 +91,7 @@ def hrmd(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; the console script exits with it."""
     atexit.register(gc.freeze)  # or the interpreter looks through all that there is as it ends, twice over
+    _open_missing_streams()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="hrmd", standalone_mode=False)
@@ -101,15 +105,43 @@ def main(arguments: list[str] | None = None) -> int:
         _complain("interrupted")
         return 130
     except BrokenPipeError:  # the reader (head, less) has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return 0
     except Exception as error:  # noqa: BLE001 — the last line before the shell: a fault must not pass as a traceback
+        if isinstance(error, OSError) and error.errno in _FULL:
+            _forget_unwritten()
+            _complain(f"{error.filename or 'output'}: {error.strerror}: make room, and run it again")
+            return 3
         import structlog
 
         structlog.get_logger("cli").exception("fault")
         _complain(f"fault: {type(error).__name__}: {error}")
         return 3
     return result if isinstance(result, int) else 0
+
+
+def _open_missing_streams() -> None:
+    """Whoever starts us with a closed stdin, stdout or stderr: libraries end the process where they find none."""
+    for place, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != place:
+                os.dup2(null, place)
+                os.close(null)
+            setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 — for good
+
+
+def _forget_unwritten() -> None:
+    """What couldn't be written to stdout isn't tried once more at the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
+
+
+def _forget_stdout() -> None:
+    """Nothing is written there any more, at the interpreter's end neither."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _misused(error: TyperException) -> int:

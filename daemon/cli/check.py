@@ -116,6 +116,8 @@ def _feed(settings: Settings) -> str:
     if not settings.feed.tape:
         raise SettingsError("feed.tape: name at least one tape (hrmd tape simulate makes one)")
     tapes = Tapes(settings.feed.tape, [], settings.feed.chunk_rows)
+    if not needs_master(settings):
+        InstrumentBook(settings.market).check_freeze_quantities(tapes.symbols)
     return f"{tapes.rows} ticks of {', '.join(tapes.symbols)}"
 
 

@@ -608,12 +608,14 @@ class SymbolHalted(Event, frozen=True, gc=False):
     """No new risk in `symbol`: what the venue says of it and what we know differ, by the numbers in `reason`.
 
     `overnight`: a corporate action may have changed what is held, so that nothing but a person closes it, either.
+    `held`: what the venue says is held (signed), of which an exit by itself takes no more; None where it didn't say.
     """
 
     ts: int
     symbol: str
     reason: str
     overnight: bool = False
+    held: int | None = None
 
 
 class ContractClosing(Event, frozen=True, gc=False):

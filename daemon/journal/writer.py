@@ -58,7 +58,7 @@ LOCKED_MS = 1000
 TRIED_S = 5.0
 """So often a file into which nothing happens to be written is tried."""
 LOCKED_AT_END_S = 15.0
-"""So long the end waits for another program that holds the file."""
+"""So long beginning and end wait for another program that holds the file."""
 _UNWRITABLE = (sqlite3.Error, OSError, TypeError, ValueError, OverflowError, msgspec.MsgspecError)
 """What the file, or an event that can't be encoded, may raise: a writer that died silently would let orders wait."""
 
@@ -540,6 +540,7 @@ def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connectio
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         db = _connect(path, safe, database)
+        db.execute(f"PRAGMA busy_timeout={int(LOCKED_AT_END_S * 1000)}")
         db.execute("CREATE TABLE IF NOT EXISTS runs (run INTEGER, key TEXT, value TEXT, PRIMARY KEY (run, key))")
         db.execute(
             "CREATE TABLE IF NOT EXISTS events (run INTEGER, seq INTEGER, ts INTEGER, type TEXT, body TEXT, "
@@ -549,6 +550,7 @@ def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connectio
         db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         db.commit()
         run = db.execute("SELECT COALESCE(MAX(run), 0) + 1 FROM runs").fetchone()[0]
+        db.execute(f"PRAGMA busy_timeout={LOCKED_MS}")
     except (*DAMAGED, OSError, UsageError) as error:
         if db is not None:
             db.close()

@@ -213,6 +213,16 @@ class InstrumentBook:
         unknown = [symbol for symbol in symbols if self.resolve(symbol) is None] if self._master is not None else []
         return f"feed.symbols: {', '.join(unknown)}: not in the symbol master of {self._as_of}" if unknown else ""
 
+    def check_freeze_quantities(self, symbols: Iterable[str]) -> None:
+        """Raise `SettingsError` for the first of the symbols of which one order may be for less than a lot."""
+        for symbol in symbols:
+            found = self.resolve(symbol)
+            if found is not None and found.freeze_quantity is not None and found.freeze_quantity < found.lot_size:
+                raise SettingsError(
+                    f"market.freeze_quantities: {symbol}: {found.freeze_quantity} is less than its lot of "
+                    f"{found.lot_size}, so that no order would be taken; expected that or more"
+                )
+
     def check_named(self, limits: Iterable[str]) -> None:
         """Raise `SettingsError` where a limit, a freeze quantity or a corporate action would hold for nothing."""
         self.check_known("risk.limits", limits)

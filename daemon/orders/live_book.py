@@ -243,7 +243,8 @@ class LiveBook:
             if again and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
-                self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason))
+                at_broker = theirs - self._elsewhere[symbol]
+                self._publish(SymbolHalted(ts=self._now, symbol=symbol, reason=reason, held=at_broker))
         self._suspects = suspects
         return not suspects
 

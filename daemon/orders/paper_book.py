@@ -1,12 +1,13 @@
 """One symbol's ticks → what they offer to each side: a price and a quantity, nobody, or nothing known.
 
-A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there.
-A tick with no quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the
-same and only isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last
-price. Zeros on both sides without a quantity are what a source writes that knows no book, quantities of 0 beside both
-quotes what one writes that knows no quantities. A quote further from the
-tick's last price than that may move at once is not believed where we would gain by it, and is no price where we would
-lose by it. Invariant: how the ticks are cut into batches changes nothing.
+A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there. A tick with no
+quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the same and only
+isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last price. A side
+that was empty stays so, for the day, until a quote tells otherwise or the price leaves where it was then: at a
+circuit nothing else is ever traded. Zeros on both sides without a quantity are what a source writes that knows no
+book, quantities of 0 beside both quotes what one writes that knows no quantities. A quote further from the tick's
+last price than that may move at once is not believed where we would gain by it, and is no price where we would lose
+by it. Invariant: how the ticks are cut into batches changes nothing.
 """
 
 from __future__ import annotations
@@ -29,15 +30,18 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp] | slice
+_NOT_EMPTY: Final = (np.nan, -1)
 
 
 class SymbolBook:
-    """What is remembered of a symbol from batch to batch: when it was last quoted, and the day's price band."""
+    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the day's price band."""
 
-    __slots__ = ("lower", "quoted_ts", "upper")
+    __slots__ = ("empty", "lower", "quoted_ts", "upper")
 
     def __init__(self) -> None:
         self.quoted_ts = 0
+        self.empty: dict[Side, tuple[float, int]] = dict.fromkeys(Side, _NOT_EMPTY)
+        """Where nobody trades with a side: the last price then, and the day; NaN where somebody does."""
         self.lower: tuple[float, int] = (np.nan, -1)
         """The price, and the day of India's calendar for which it was told."""
         self.upper: tuple[float, int] = (np.nan, -1)
@@ -48,12 +52,15 @@ class SymbolBook:
         if len(ticks.ts):
             self.quoted_ts = int(ticks.quoted_ts[-1])
             last = int(ticks.day[-1])
+            for side in Side:
+                self.empty[side] = (float(ticks.ltp[-1]), last) if ticks.nobody(side)[-1] else _NOT_EMPTY
             self.lower, self.upper = (float(ticks.lower[-1]), last), (float(ticks.upper[-1]), last)
 
     def remember_quoted(self, ts: int) -> None:
         """The same of a tick received at `ts` (UTC ns) that leaves behind what all before it would (`tells_all`)."""
         day = india_day(ts)
         self.quoted_ts = max(self.quoted_ts, ts)
+        self.empty = dict.fromkeys(Side, _NOT_EMPTY)
         self.lower = (self.lower[0] if self.lower[1] == day else np.nan, day)
         self.upper = (self.upper[0] if self.upper[1] == day else np.nan, day)
 
@@ -64,22 +71,27 @@ class SymbolBook:
 
 
 def tells_all(batches: Sequence[TickBatch]) -> bool:
-    """Whether the last tick of a symbol leaves behind what all before it would: it is quoted, and none tells a band.
+    """Whether the last tick of a symbol leaves behind what all before it would: both sides quoted, and no band told.
 
     What is remembered of a band is of the newest day, and of a day without one nothing.
     """
     if any(batch.lower_band is not None or batch.upper_band is not None for batch in batches):
         return False
-    newest = batches[-1]
-    return bool(newest.bid[-1] > 0 or newest.ask[-1] > 0)
+    return bool(_both_sides(batches[-1], -1))
 
 
 def quoted_and_untold(batch: TickBatch, newest: NDArray[np.intp]) -> Mask:
     """(m,): of each symbol's `newest` row, whether it leaves behind what all before it would; see `tells_all`."""
     if batch.lower_band is not None or batch.upper_band is not None:
         return np.zeros(len(newest), dtype=np.bool_)
-    quoted: Mask = (batch.bid[newest] > 0) | (batch.ask[newest] > 0)
-    return quoted
+    return np.asarray(_both_sides(batch, newest))
+
+
+def _both_sides(batch: TickBatch, rows: NDArray[np.intp] | int) -> Mask:
+    """Whether each of these rows tells a book of which neither side is empty."""
+    quoted = (batch.bid[rows] > 0) & (batch.ask[rows] > 0)
+    both: Mask = quoted & ((batch.bid_qty[rows] == 0) == (batch.ask_qty[rows] == 0))
+    return both
 
 
 class BookTicks:
@@ -117,8 +129,9 @@ class BookTicks:
         bid_qty, ask_qty = np.where(uncounted, -1, bid_qty), np.where(uncounted, -1, ask_qty)
         self._quotes = {Side.BUY: (ask, bid, ask_qty), Side.SELL: (bid, ask, bid_qty)}
         blank = ~(bid > 0) & ~(ask > 0) & (bid_qty < 0) & (ask_qty < 0)
-        self._nobody = {side: _empty(*quotes) & ~blank for side, quotes in self._quotes.items()}
-        quoted = (bid > 0) | (ask > 0) | self._nobody[Side.BUY] | self._nobody[Side.SELL]
+        empty = {side: _empty(*quotes) & ~blank for side, quotes in self._quotes.items()}
+        quoted = (bid > 0) | (ask > 0) | empty[Side.BUY] | empty[Side.SELL]
+        self._nobody = {side: self._lasting(empty[side], quoted, book.empty[side]) for side in Side}
         self.quoted_ts: Ints = np.maximum.accumulate(
             np.where(quoted, np.maximum(self.ts, book.quoted_ts), book.quoted_ts)
         )
@@ -142,7 +155,7 @@ class BookTicks:
         return out
 
     def nobody(self, side: Side) -> Mask:
-        """(n,): whether the source says that nobody trades with `side`."""
+        """(n,): whether nobody trades with `side`, as the source said last."""
         return self._nobody[side]
 
     def displayed(self, side: Side) -> Ints:
@@ -167,6 +180,19 @@ class BookTicks:
     def take(self, side: Side, row: int, quantity: int) -> None:
         """Let `quantity` of what `row` displays be ours."""
         self._taken[side][row] += quantity
+
+    def _lasting(self, empty: Mask, quoted: Mask, known: tuple[float, int]) -> Mask:
+        """(n,): an empty side where it is told, and from there on while nothing is told and the price is the same."""
+        if np.isnan(known[0]) and not empty.any():
+            return empty
+        rows = np.arange(len(empty))
+        told = np.maximum.accumulate(np.where(quoted, rows, -1))
+        was = np.where(told >= 0, empty[told], not np.isnan(known[0]))
+        price = np.where(told >= 0, self.ltp[told], known[0])
+        day = np.where(told >= 0, self.day[told], known[1])
+        left = np.maximum.accumulate(np.where((self.ltp != price) | (self.day != day), rows, -1))
+        lasting: Mask = was & (left <= told)
+        return lasting
 
     def _band(self, column: Floats | None, rows: Rows, known: tuple[float, int]) -> Floats:
         """One end of the band at each row: the newest of the same day that was told by then."""

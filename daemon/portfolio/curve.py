@@ -31,6 +31,7 @@ class EquityCurve:
         self._interval = interval
         self._sessions: list[Point] = []
         self._valued_ts = 0
+        self._ruin: Point | None = None
 
     def record(self, event: Event) -> None:
         """Take an event; those that are not `CURVED` are passed over."""
@@ -50,16 +51,29 @@ class EquityCurve:
     def _value(self, bar: Bar) -> None:
         ts = bar.ts_close
         self._roll(ts)
+        if ts > self._valued_ts:
+            self._look()
         self.portfolio.mark(bar.symbol, bar.close, ts)
         if ts > self._valued_ts:
             self._valued_ts = ts
         if self._keeps:
             self._keep(ts)
 
+    @property
+    def ruin(self) -> Point | None:
+        """The first close of a bar at which the account was worth nothing, or less; None where it never was."""
+        self._look()
+        return self._ruin
+
     def by_session(self) -> list[Point]:
         """The equity at the last bar of each session so far, the present one included."""
         present = [(self._valued_ts, self.portfolio.equity)] if self._valued_ts else []
         return [*self._sessions, *present]
+
+    def _look(self) -> None:
+        """All bars of a close are there: whether anything is left."""
+        if self._ruin is None and self._valued_ts and (equity := self.portfolio.equity) <= 0:
+            self._ruin = self._valued_ts, equity
 
     def _keep(self, ts: int) -> None:
         """Of bars that close together the last one speaks for all."""
@@ -71,5 +85,6 @@ class EquityCurve:
     def _roll(self, ts: int) -> None:
         """Before the first thing of a new day changes it, keep the equity that the last session ended with."""
         if self._valued_ts and ts // DAY_NS > self._valued_ts // DAY_NS:
+            self._look()
             self._sessions.append((self._valued_ts, self.portfolio.equity))
             self._valued_ts = ts

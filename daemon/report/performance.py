@@ -43,14 +43,20 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(
-    equity: Sequence[float], trades: Sequence[Trade], sessions: Sequence[Span], open_trades: Sequence[Trade] = ()
+    equity: Sequence[float],
+    trades: Sequence[Trade],
+    sessions: Sequence[Span],
+    open_trades: Sequence[Trade] = (),
+    *,
+    ruined: bool = False,
 ) -> Performance:
     """Performance of `equity` (the starting value first, > 0, then each session's close) and of the closed `trades`.
 
     `sessions` are the (open, close) times of the run, UTC nanoseconds, for `exposure`, in which `open_trades` count as
-    well. Of an account that was ruined once, a return on nothing, no ratio of returns can be said.
+    well. Of an account that was `ruined` once, inside a session too, no ratio of returns can be said: no broker would
+    have let it go on, and of nothing there is no return.
     """
-    ruined = min(equity) <= 0
+    ruined = ruined or min(equity) <= 0
     returns = [] if ruined else [after / before - 1 for before, after in pairwise(equity)]
     drawdown = max_drawdown(equity)
     return Performance(

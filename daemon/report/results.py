@@ -140,10 +140,10 @@ def circle_of_blocks(chance: np.random.Generator, count: int, draws: int) -> tup
     return block, ((starts[:, :, None] + np.arange(block)) % count).reshape(draws, -1)[:, :count]
 
 
-def bootstrap(equity: Sequence[float]) -> Bootstrap | None:
+def bootstrap(equity: Sequence[float], *, ruined: bool = False) -> Bootstrap | None:
     """Of `equity` at the start and at each session's end; None below `FEWEST_SESSIONS`, or once it was ruined."""
     count = len(equity) - 1
-    if count < FEWEST_SESSIONS or min(equity) <= 0:
+    if count < FEWEST_SESSIONS or ruined or min(equity) <= 0:
         return None
     profits = np.diff(np.asarray(equity))
     returns = np.asarray([after / before - 1 for before, after in pairwise(equity)])

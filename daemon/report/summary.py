@@ -177,6 +177,8 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     """None where the sessions are too few."""
     trade_order: TradeOrder | None = None
     """None where the trades are too few."""
+    ruined_ts: int | None = None
+    """The first close of a bar at which the account was worth nothing (UTC ns); None where it never was."""
     sensitivity: list[SensitivityRow] = []
     """The same replay under other costs and latencies, where it was asked for."""
 

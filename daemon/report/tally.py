@@ -154,16 +154,17 @@ class Tally:
 
     def summary(
         self, run: Run, ticks: TickCounts, equity: Sequence[EquityPoint], sessions: Sequence[Span], wall_s: float,
-        last_prices: Mapping[str, Decimal] | None = None,
+        last_prices: Mapping[str, Decimal] | None = None, ruined_ts: int | None = None,
     ) -> ReplaySummary:  # fmt: skip
         """The summary of `run`, with `equity` at each session's end and the sessions' (open, close) times.
 
-        `last_prices`: of symbols that are still held.
+        `last_prices`: of symbols that are still held. `ruined_ts`: when the account was first worth nothing.
         """
         self.open_trades = self._book.open_trades(last_prices or {}, ticks.last_ts or 0)
         curve = [run.starting_equity, *(point.equity for point in equity)]
         values = [float(value) for value in curve]
-        performance = measure(values, self.trades, sessions, self.open_trades)
+        ruined = ruined_ts is not None
+        performance = measure(values, self.trades, sessions, self.open_trades, ruined=ruined)
         spans = {symbol: span for (interval, symbol), span in self._spans.items() if interval == run.interval}
         settled = list(self._settled.values())
         more = [f"{len(settled) - SETTLED_TOLD} more contracts were settled"] if len(settled) > SETTLED_TOLD else []
@@ -200,7 +201,8 @@ class Tally:
             by_symbol=self._by_symbol(spans, last_prices or {}),
             costs_by_kind=self._kinds.result(),
             buy_and_hold=buy_and_hold(run.starting_equity, spans),
-            bootstrap=bootstrap(values),
+            bootstrap=bootstrap(values, ruined=ruined),
+            ruined_ts=ruined_ts,
             trade_order=trade_order(self.trades),
         )
 

@@ -150,6 +150,11 @@ class RiskActor(Actor):
         """Rupees for new margin; None where nobody says."""
         return self._gate.free(self.book)
 
+    @property
+    def least_left(self) -> Decimal | None:
+        """What entries left of the free margin, at the least; see `RiskGate`."""
+        return self._gate.least_left
+
     def handle(self, event: Event) -> None:
         """One event, synchronously."""
         book = self.book
@@ -228,9 +233,9 @@ class RiskActor(Actor):
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
         if isinstance(event, SymbolHalted) and not event.overnight:
-            self.book.halted[event.symbol] = event.reason
+            self.book.halt(event.symbol, event.reason, event.held)
         elif not event.overnight:
-            self.book.halted.pop(event.symbol, None)
+            self.book.resume(event.symbol)
 
     def _on_feed(self, event: FeedStatus) -> None:
         """No new risk on ticks that can't be relied on; exits are not held up."""

@@ -95,6 +95,8 @@ class RiskBook:
         """Orders that may or may not be live: client id → symbol."""
         self.halted: dict[str, str] = {}
         """Symbols that take no new risk, and why."""
+        self.at_broker: dict[str, int] = {}
+        """Of those what the broker holds, signed; moved by our fills since it said so."""
         self.unsettled: dict[str, str] = {}
         """Symbols held over what may be a corporate action, and why; only a person closes them."""
         self._valued_at: dict[str, float] = {}
@@ -269,6 +271,8 @@ class RiskBook:
         held = self._open_orders.get(fill.order_id)
         entry, wanted = self.of(fill.symbol), held[0] if held is not None else self._bracketed.get(fill.order_id)
         before, entry.position = entry.position, entry.position + fill.side.sign * fill.quantity
+        if fill.symbol in self.at_broker:
+            self.at_broker[fill.symbol] += fill.side.sign * fill.quantity
         self.brackets.on_fill(fill.symbol, wanted, before, entry.position)
         if self.cash is not None:
             self.cash -= fill.side.sign * fill.quantity * fill.price + fill.costs
@@ -282,6 +286,27 @@ class RiskBook:
             self._remember_filled(intent)
         else:
             self._open_orders[fill.order_id] = (intent, open_quantity - done)
+
+    def halt(self, symbol: str, reason: str, held: int | None) -> None:
+        """Broker and journal differ about a symbol; `held` (signed) by the broker, None where it didn't say."""
+        self.halted[symbol] = reason
+        self.at_broker.pop(symbol, None)
+        if held is not None:
+            self.at_broker[symbol] = held
+
+    def resume(self, symbol: str) -> None:
+        """They agree again."""
+        self.halted.pop(symbol, None)
+        self.at_broker.pop(symbol, None)
+
+    def closable(self, symbol: str) -> int:
+        """What exits may close of a position (signed): no more than the broker holds of it, where it holds less.
+
+        To sell what isn't there would open the opposite position.
+        """
+        position = self.of(symbol).position
+        theirs = self.at_broker.get(symbol, position)
+        return 0 if theirs * position <= 0 else min(position, theirs, key=abs)
 
     def order_amended(self, event: OrderAmended) -> None:
         """Somebody changed an order at the venue; one that was filled works on if it is larger now."""

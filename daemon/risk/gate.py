@@ -53,6 +53,8 @@ class RiskGate:
         self.instruments = self._instruments = instruments
         self._sessions = sessions
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
+        self.least_left: Decimal | None = None
+        """What entries left of the free margin, at the least: rupees, below 0 where one was denied; None before one."""
 
     @property
     def limits(self) -> RiskSettings:
@@ -229,6 +231,7 @@ class RiskGate:
         free = self.free(book)
         if free is not None:
             margin = self.margin(intent, price)
+            self.least_left = free - margin if self.least_left is None else min(self.least_left, free - margin)
             if margin > free:
                 return "funds", f"{free.quantize(PAISA)} available", str(margin.quantize(PAISA))
         return None

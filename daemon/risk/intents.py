@@ -3,7 +3,7 @@
 An exit for more than the exchange takes in one order becomes several of one reason, each in whole lots; what of a
 position is no whole lot goes by itself. Invariant: an entry is only ever cut (to whole lots and to what the limits and
 the exchange leave), never raised; an exit never asks for more than is held and not already being closed, and its parts
-add up to it.
+add up to it; where broker and journal differ about what is held, it asks for no more than both of them hold.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ class IntentBuilder:
         if decision.action is Action.HOLD:
             return None
         if decision.action is Action.CLOSE_LONG:
-            quantity = entry.position - entry.working_sells
+            quantity = book.closable(decision.symbol) - entry.working_sells
             side, reduces = Side.SELL, True
         elif decision.action is Action.CLOSE_SHORT:
-            quantity = -entry.position - entry.working_buys
+            quantity = -book.closable(decision.symbol) - entry.working_buys
             side, reduces = Side.BUY, True
         else:
             side, reduces = (Side.BUY if decision.action is Action.BUY_LONG else Side.SELL), False
@@ -148,11 +148,11 @@ class IntentBuilder:
         return msgspec.structs.replace(bracket, stop=stop, target=target)
 
     def closing(self, symbol: str, book: RiskBook, ts: int, reason: str) -> OrderIntent | None:
-        """The intent that closes the whole position of `symbol`, whatever a strategy thinks."""
+        """The intent that closes all of `symbol` that the broker has, too, whatever a strategy thinks."""
         entry = book.of(symbol)
         side = Side.SELL if entry.position > 0 else Side.BUY
         working = entry.working_sells if entry.position > 0 else entry.working_buys
-        quantity = abs(entry.position) - working
+        quantity = abs(book.closable(symbol)) - working
         if quantity <= 0:
             return None
         return self.intent(ts, symbol, side, quantity, entry.last_price, True, RISK, reason)

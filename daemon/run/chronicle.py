@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -28,15 +27,15 @@ from daemon.core.events import (
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.instruments import Kind
 from daemon.portfolio.book import Portfolio
-from daemon.portfolio.curve import CURVED, EquityCurve
+from daemon.portfolio.curve import CURVED, EquityCurve, Point
 from daemon.report.page import Shown
 from daemon.report.performance import Span
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
-from daemon.report.text import rupees, whole
+from daemon.report.text import ist, rupees, whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import made_of_bars, no_totals, not_chosen, out_of_order, outside
+from daemon.run.tape_notes import ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -167,7 +166,9 @@ class Chronicle:
         )
         equity = [EquityPoint(ts, value) for ts, value in self._curve.by_session()]
         held = {item.symbol: item.mark for item in self._curve.portfolio.positions() if item.quantity}
-        summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held)
+        ruin = self._curve.ruin
+        ruined_ts = None if ruin is None else ruin[0]
+        summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held, ruined_ts)
         bars = sum(one.bars for one in self._counted) or self._bars
         return msgspec.structs.replace(summary, shadow=shadow, bars=bars)
 
@@ -219,7 +220,8 @@ class Chronicle:
         doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
         made = made_of_bars(described.made_of, dropped, delay_ns)
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
-        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks))
+        ahead = ahead_of_receipt(ticks) if described.received else ""
+        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead)
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:
@@ -236,18 +238,18 @@ class Chronicle:
         if unsettled:
             notes.append(f"still held at the end, valued as before the night in doubt: {', '.join(unsettled)}")
         notes += _over_a_night([*self.tally.trades, *self.tally.open_trades], described)
-        notes += _ruined(self._curve.by_session())
+        notes += _ruined(self._curve.ruin)
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
 
 
-def _ruined(sessions: Sequence[tuple[int, Decimal]]) -> list[str]:
+def _ruined(ruin: Point | None) -> list[str]:
     """An account that owed money: what it did after that no broker would have let it do."""
-    ruin = next(((ts, equity) for ts, equity in sessions if equity <= 0), None)
     if ruin is None:
         return []
-    return [f"the account was ruined: {rupees(ruin[1])} on {ist_date(ruin[0])}; what came after that is no result"]
+    when = f"{ist(ruin[0]):%Y-%m-%d %H:%M}"
+    return [f"the account was ruined: {rupees(ruin[1])} on {when}; what came after that is no result"]
 
 
 def _unbooked(event: PriceAdjusted | PriceJumped, portfolio: Portfolio) -> list[str]:

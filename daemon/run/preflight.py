@@ -62,7 +62,9 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
     master, name = settings.market.symbol_master, "symbols"
     if not needs_master(settings):
         try:
-            InstrumentBook(settings.market, today).check_lots(settings.feed.symbols)
+            plain = InstrumentBook(settings.market, today)
+            plain.check_lots(settings.feed.symbols)
+            plain.check_freeze_quantities(settings.feed.symbols)
         except SettingsError as error:
             return bad(name, str(error), "mend the setting")
         return good(name, f"no symbol master is used (market.symbol_master.use is {master.use})")
@@ -77,6 +79,7 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
     try:
         book = InstrumentBook(settings.market, today, listed)
         book.check_expiries(settings.feed.symbols)
+        book.check_freeze_quantities(settings.feed.symbols)
     except SettingsError as error:
         return bad(name, str(error), "mend the setting")
     unlisted = book.unlisted(settings.feed.symbols)

@@ -43,7 +43,7 @@ from daemon.run.output_tables import (
     write_table,
 )
 from daemon.run.outputs import ReplayOutputs as ReplayOutputs
-from daemon.run.split import Helpers, Share, Watch, events_of, shares
+from daemon.run.split import Helpers, Share, Watch, events_of, shares, short_of_money, won
 from daemon.run.tape_notes import none_usable
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeWriter
@@ -196,6 +196,8 @@ class Replay:
         for carried in (self._watch.carried, *(told.carried for told in found)):
             if carried:
                 return f"sessions depend on each other: {carried}"
+        if short := short_of_money(won(self.app), found):
+            return f"sessions depend on each other: {short}"
         for told in found:
             for elapsed_ns in told.inference_ns:
                 self.tally.inference(elapsed_ns / NS_PER_S)
@@ -250,7 +252,8 @@ class Replay:
         if self.outputs.journal is not None and not self._adds_to_journal:  # a replay that is refused leaves nothing
             for part in ALL_PARTS:
                 Path(f"{self.outputs.journal}{part}").unlink(missing_ok=True)
-        notes = "".join(f"; {note}" for note in summary.notes if "too late" in note)
+        why = ("too late", "ahead of their receipt")
+        notes = "".join(f"; {note}" for note in summary.notes if any(words in note for words in why))
         raise TapeError(none_usable(summary.tapes, summary.ticks_rejected) + notes)
 
     def _write(self, summary: ReplaySummary) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -65,6 +66,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     events: list[tuple[str, msgspec.Raw]]
     inference_ns: list[int]
     carried: str
+    won: Decimal
+    """Rupees after costs."""
+    least_left: Decimal | None
+    """What entries left of the free margin of an account that began with it, at the least; see `RiskGate`."""
 
 
 def shares(job: Job, calendar: MarketCalendar, workers: int) -> list[Share]:
@@ -79,6 +84,24 @@ def shares(job: Job, calendar: MarketCalendar, workers: int) -> list[Share]:
     return [
         Share(job=job, number=number, first_ts=edges[number], until_ts=edges[number + 1]) for number in range(count)
     ]
+
+
+def won(app: App) -> Decimal:
+    """What a run that holds nothing has won, rupees after costs."""
+    portfolio = app.account.portfolio
+    return portfolio.cash - portfolio.starting_cash
+
+
+def short_of_money(before: Decimal, told: Sequence[Told]) -> str:
+    """Why shares that were played with the money of the beginning can't be used; `before`: what the first one won.
+
+    An entry was made, or denied, that with what had been won or lost by then wouldn't have been.
+    """
+    for one in told:
+        if before and one.least_left is not None and (one.least_left < 0 or one.least_left + before < 0):
+            return f"{before:+,.2f} rupees of earlier sessions decide whether an entry can be paid for"
+        before += one.won
+    return ""
 
 
 class Helpers:
@@ -162,7 +185,10 @@ class _Living:
 
     async def run(self) -> Told:
         await self._app.run()
-        return Told(events=self._events, inference_ns=self._inference_ns, carried=self._watch.carried)
+        return Told(
+            events=self._events, inference_ns=self._inference_ns, carried=self._watch.carried, won=won(self._app),
+            least_left=self._app.risk.least_left,
+        )  # fmt: skip
 
     def _hear(self, event: Event) -> None:
         if self._watch.holds(event):

@@ -309,7 +309,7 @@ def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
     from daemon.report.performance import measure
 
     curve = list(equity_curve(summary))
-    ruined, sessions = min(curve) <= 0, len(curve) - 1
+    ruined, sessions = summary.ruined_ts is not None, len(curve) - 1
     edges = [sessions * number // windows for number in range(windows + 1)]
     values = []
     for first, last in pairwise(() if ruined else edges):

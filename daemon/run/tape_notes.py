@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from daemon.core.clock import MAX_SKEW_NS, NS_PER_S
 from daemon.feed.tick_filter import Rejection
 from daemon.report.summary import TickCounts
 from daemon.settings.feed import FeedSettings
@@ -67,6 +68,18 @@ def outside(ticks: TickCounts) -> str:
     return (
         f"{count:,} of {ticks.total:,} ticks lie outside the market's hours: are their times of another zone? "
         "hrmd tape import FILE --tz ZONE says of which"
+    )
+
+
+def ahead_of_receipt(ticks: TickCounts) -> str:
+    """That a considerable share of the ticks is stamped ahead of its receipt, and why; "" where none is."""
+    count = ticks.rejected.get(Rejection.BAD_TIME, 0)
+    if count <= ticks.total * CONSIDERABLE:
+        return ""
+    return (
+        f"{count:,} of {ticks.total:,} ticks are stamped more than {MAX_SKEW_NS / NS_PER_S:g} s ahead of their "
+        "receipt, or of a year that can't be (bad_time): was the clock of the machine that recorded them behind? A "
+        "file without the column ts_recv is taken by the exchange's stamps"
     )
 
 

@@ -1,6 +1,7 @@
 """A recorded tape → quotes on the sandbox's exchange, one tick after the other, at the tape's pace or by request.
 
-Invariant: ticks are applied once, in the tape's order, and only those that a replay would accept too.
+Invariant: ticks are applied once, in the tape's order, only those that a replay would accept too, and nobody trades
+on a side of the book that a replay reads as empty.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.core.clock import NS_PER_S, PacedClock
-from daemon.core.events import TickBatch
+from daemon.core.events import Side, TickBatch
 from daemon.feed.replay import Tapes
 from daemon.feed.tick_filter import TickFilter
+from daemon.market.costs import ZERO
+from daemon.orders.paper_book import BookTicks, Mask, SymbolBook
 from daemon.sandbox.exchange import Exchange, Quote
 
 GROUPING_S: Final = 0.02
@@ -80,21 +83,38 @@ class TapePlayer:
 
 
 def _ticks(tapes: Tapes, tick_filter: TickFilter) -> Iterator[Tick]:
+    books: dict[str, SymbolBook] = {}
     for raw in tapes.batches():
         accepted, _ = tick_filter.apply(raw)
+        nobody = _nobody(accepted, books)
         for row in range(len(accepted)):
-            yield Tick(int(accepted.ts_recv[row]), accepted.symbols[accepted.code[row]], _quote(accepted, row))
+            quote = _quote(accepted, row, no_bids=nobody[Side.SELL][row], no_offers=nobody[Side.BUY][row])
+            yield Tick(int(accepted.ts_recv[row]), accepted.symbols[accepted.code[row]], quote)
 
 
-def _quote(batch: TickBatch, row: int) -> Quote:
+def _nobody(batch: TickBatch, books: dict[str, SymbolBook]) -> dict[Side, Mask]:
+    """(n,) of each side: whether nobody trades with it; `books`: what is remembered of the symbols."""
+    nobody: dict[Side, Mask] = {side: np.zeros(len(batch), dtype=np.bool_) for side in Side}
+    for code in np.unique(batch.code).tolist():
+        rows = np.flatnonzero(batch.code == code)
+        book = books.setdefault(batch.symbols[code], SymbolBook())
+        ticks = BookTicks(batch, rows, book)
+        for side in Side:
+            nobody[side][rows] = ticks.nobody(side)
+        book.remember(batch, rows)
+    return nobody
+
+
+def _quote(batch: TickBatch, row: int, *, no_bids: np.bool_, no_offers: np.bool_) -> Quote:
     bid, ask = float(batch.bid[row]), float(batch.ask[row])
     bid_quantity, ask_quantity = int(batch.bid_qty[row]), int(batch.ask_qty[row])
+    counted = bid_quantity > 0 or ask_quantity > 0
     return Quote(
         last=_decimal(float(batch.ltp[row])),
-        bid=_decimal(bid) if bid >= 0 else None,
-        ask=_decimal(ask) if ask >= 0 else None,
-        bid_quantity=bid_quantity if bid >= 0 and bid_quantity >= 0 else None,
-        ask_quantity=ask_quantity if ask >= 0 and ask_quantity >= 0 else None,
+        bid=ZERO if no_bids else _decimal(bid) if bid > 0 else None,
+        ask=ZERO if no_offers else _decimal(ask) if ask > 0 else None,
+        bid_quantity=0 if no_bids else bid_quantity if counted and bid > 0 and bid_quantity >= 0 else None,
+        ask_quantity=0 if no_offers else ask_quantity if counted and ask > 0 and ask_quantity >= 0 else None,
         lower_band=_band(batch.lower_band, row),
         upper_band=_band(batch.upper_band, row),
         volume=_known(batch.volume[row]),

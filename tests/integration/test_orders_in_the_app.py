@@ -104,6 +104,38 @@ async def test_a_lost_journal_takes_working_orders_in(tape: Path, tmp_path: Path
         assert {order.status.name for order in orders} == {"PENDING"}
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_the_broker_does_not_hold_is_not_closed(tape: Path, tmp_path: Path, *, restarted: bool) -> None:
+    """Somebody converted the position to be delivered: `flatten` opens no short one beside it, and goes on asking."""
+    async with opened() as desk:
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            await bought(app)
+            if not restarted:
+                convert(desk)
+                await flattened_in_vain(app)
+        if restarted:
+            convert(desk)
+            async with running(app_of(desk, tape, tmp_path, "B")) as app:
+                await flattened_in_vain(app)
+        assert [item.net for item in desk.server.exchange.ledger.positions.values()] == [10]
+
+
+def convert(desk: Desk) -> None:
+    """The position is another product's from here on."""
+    ledger = desk.server.exchange.ledger
+    (held,) = ledger.positions.values()
+    held.product = "CNC"
+    ledger.positions = {(SBIN, "CNC"): held}
+
+
+async def flattened_in_vain(app: App) -> None:
+    """Flatten what the broker doesn't hold."""
+    await until(lambda: app.risk.book.halted)
+    app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
+    await settle(app)
+    assert (app.portfolio.portfolio.quantity(SBIN), app.risk.closing.flatten_reason) == (10, "out")
+
+
 @pytest.mark.parametrize("command", [Halt, Reduce])
 async def test_a_protective_stop_survives_a_kill_switch(tape: Path, tmp_path: Path, command: type[Event]) -> None:
     """Entries go, of whoever; the stop stays until what it protects is gone, and then it must not open a position."""

@@ -441,6 +441,26 @@ def test_receipts_long_after_the_exchange_say_so(tmp_path: Path) -> None:
     assert "more than bars.grace_ms (1000) after their bar was over" in note
 
 
+@pytest.mark.parametrize("behind_s", [5, 19_800])
+def test_a_recorders_clock_that_was_behind_is_said(tmp_path: Path, behind_s: int) -> None:
+    """From noon on, or all day: half of the ticks are rejected, or all, and the line names the clock."""
+    times, prices = wave(minutes=60)
+    half, whole = tmp_path / "half.parquet", tmp_path / "whole.parquet"
+    for path, since in ((half, len(times) // 2), (whole, 0)):
+        with TapeWriter(path, columns=("ts_recv",)) as writer:
+            received = [ts - behind_s * NS_PER_S * (number >= since) for number, ts in enumerate(times)]
+            writer.write(ticks(times, prices, ts_recv=received))
+
+    _, summary = play(half, *LIVELY)
+
+    (note,) = [note for note in summary.notes if "bad_time" in note]
+    count = summary.ticks_rejected["bad_time"]
+    assert note.startswith(f"{count} of {len(times)} ticks are stamped more than 2.5 s ahead of their receipt")
+    assert "was the clock of the machine that recorded them behind?" in note
+    with pytest.raises(TapeError, match=r"no tick could be used .*ahead of their receipt.* without the column ts_recv"):
+        play(whole, *LIVELY)
+
+
 def test_a_few_late_ticks_are_no_news(simulated: Path) -> None:
     """They are counted, and that is all."""
     _, summary = play(simulated, *LIVELY)

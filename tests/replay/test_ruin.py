@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from daemon.core.json_form import encode
-from tests.samples import LIVELY, OPEN, play, write_tape
+from tests.own_classes import own, write_class
+from tests.samples import DAY, LIVELY, OPEN, play, write_tape
 
 SECOND = 1_000_000_000
 
@@ -45,3 +46,24 @@ def test_paper_lends_no_more_than_a_broker(tmp_path: Path, cash: int, *, denied:
         tape, *LIVELY, f"broker.paper.starting_cash={cash}", "strategy.rules.quantity=500", "risk.stale_after_s=100000"
     )
     assert ("funds" in summary.denied, summary.fills == 0) == (denied, denied), summary
+
+
+HOLDER = """\
+from strategies.own import buy, hold
+class Holder:
+    def decide(self, seen):
+        return hold("held") if seen.position else buy(500, "for good")
+"""
+
+
+def test_a_ruin_that_comes_back_within_the_day_is_one(tmp_path: Path) -> None:
+    """Bought at 801, worth nothing at 560, back at 900: no broker would have kept it, and no ratio says otherwise."""
+    minutes, swing = range(60), [800.0, 801.0, *range(780, 540, -20), *range(560, 900, 20)]
+    prices = [float(swing[minute]) if minute < len(swing) else 900.0 for minute in minutes]
+    times = [OPEN + (60 * minute + 10) * SECOND + day * DAY for day in range(2) for minute in minutes]
+    tape = write_tape(tmp_path / "t.parquet", times, [*prices, *[900.0] * 60])
+    write_class(tmp_path, HOLDER)
+    _, summary = play(tape, *own(tmp_path, "my_folder.module:Holder"), "broker.paper.starting_cash=100000")
+    assert min(point.equity for point in summary.equity) > 100_000
+    assert [summary.sharpe, summary.sortino, summary.calmar] == [None, None, None]
+    assert any("the account was ruined: −₹" in note and "on 2026-01-05 09:" in note for note in summary.notes)

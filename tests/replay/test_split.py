@@ -97,3 +97,18 @@ def test_shares_cover_every_session_once(tape: Path) -> None:
     assert found[1].first_ts == OPEN + DAY - 1
     assert len(shares(job, MarketCalendar(), 9)) == 4
     assert shares(job, MarketCalendar(), 1) == [Share(job=job, number=0, first_ts=0, until_ts=EVER)]
+
+
+@pytest.mark.parametrize(("cash", "in_one"), [(20_000, True), (1_000_000, False)])
+@pytest.mark.parametrize("slippage_bp", [0, 150])
+def test_what_was_won_or_lost_before_is_there_for_entries(
+    tape: Path, cash: int, slippage_bp: int, *, in_one: bool
+) -> None:  # fmt: skip
+    """An account that is too small after days that lost isn't played with the money of its beginning."""
+    settings = (*LIVELY, f"broker.paper.starting_cash={cash}", f"broker.paper.slippage_bp={slippage_bp}")
+    _, alone = play(tape, *settings)
+    with capture_logs() as logs:
+        together = split(tape, *settings)
+    assert figures(together) == figures(alone)
+    reasons = [entry["reason"] for entry in logs if entry["event"] == "played in one process"]
+    assert bool(reasons) is (in_one and bool(slippage_bp))

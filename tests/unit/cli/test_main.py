@@ -15,6 +15,7 @@ from daemon import __version__, cli
 from daemon.cli import main
 from daemon.cli.lazy import load
 from daemon.core.errors import Fault
+from tests.samples import OPEN, write_tape
 
 Capture = pytest.CaptureFixture[str]
 
@@ -177,6 +178,42 @@ def test_a_closed_pipe_is_no_error() -> None:
             assert main(["--version"]) == 0
         finally:
             sys.stdout = stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_command_is_there_is_one_line(tmp_path: Path) -> None:
+    """What the command line is made of takes a while to be imported on a busy machine."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    words = [sys.executable, "-c", "import sys; from daemon.__main__ import start; sys.exit(start())"]
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path(cli.__file__).parents[2]}"}
+    ended = subprocess.run(words, capture_output=True, text=True, env=env)
+    assert (ended.returncode, ended.stderr) == (130, "error: interrupted\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("closed", "command"),
+    [(">&-", "--version"), (">&-", "tape info TAPE"), ("2>&-", "calendar show"), ("<&- >&- 2>&-", "tape info TAPE")],
+)
+def test_closed_streams_abort_nothing(tmp_path: Path, closed: str, command: str) -> None:
+    """A cron job or an init script that closes them: the loop's library aborted the process (134)."""
+    tape = write_tape(tmp_path / "t.parquet", [OPEN + 1], [800.0])
+    words = f"{sys.executable} -m daemon {command.replace('TAPE', str(tape))} {closed}"
+    ended = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["--version", "calendar show"])
+def test_a_full_disk_under_stdout_is_one_line(command: str, unbuffered: str) -> None:
+    """Exit 3 and why, and no traceback."""
+    words, env = [sys.executable, "-m", "daemon", *command.split()], os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert ended.returncode == 3
+    assert ended.stderr == "error: output: No space left on device: make room, and run it again\n"
 
 
 def test_check_finds_what_is_missing(capsys: Capture, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ from daemon.journal import writer
 from daemon.journal.files import UnwrittenMark
 from daemon.journal.reader import JournalReader, check_journal
 from daemon.journal.schema import JOURNALED
-from daemon.journal.writer import BATCH, DELETED_AT_ONCE, Journal
+from daemon.journal.writer import BATCH, DELETED_AT_ONCE, LOCKED_MS, Journal
 from daemon.recovery.account import Account
 from tests.samples import cancel_of, decide, fill_of, intend, journaled, position_of
 from tests.unit.orders.live import until
@@ -760,3 +760,17 @@ def test_more_than_a_transaction_takes_is_written_in_order(path: Path, monkeypat
     journal.close()
     assert Full.left < 0
     assert journaled(path) == many
+
+
+def test_a_beginning_waits_for_another_program_that_writes(path: Path) -> None:
+    """A backup, or a cron job, holds the file for some seconds: longer than it may while the daemon runs."""
+    written(path, *halts(0, 3))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        freed = threading.Timer(2.5 * LOCKED_MS / 1000, lambda: other.execute("ROLLBACK"))
+        freed.start()
+        try:
+            written(path, *halts(0, 2))
+        finally:
+            freed.join()
+    assert len(journaled(path)) == 2

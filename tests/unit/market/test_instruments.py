@@ -209,6 +209,17 @@ def test_own_freeze_quantities() -> None:
     assert limits == [900, 400, 20_000, 10_000, 7, None]
 
 
+def test_a_freeze_quantity_below_a_lot_is_refused() -> None:
+    """No order would be taken, and nothing that is held could be closed."""
+    symbols = ["NSE:SBIN-EQ", "NSE:NIFTY26JANFUT"]
+    InstrumentBook(MarketSettings(freeze_quantities={"NIFTY": 65}), dt.date(2026, 1, 5)).check_freeze_quantities(
+        symbols
+    )
+    book = InstrumentBook(MarketSettings(freeze_quantities={"NIFTY": 64}), dt.date(2026, 1, 5))
+    with pytest.raises(SettingsError, match=r"freeze_quantities: NSE:NIFTY26JANFUT: 64 is less than its lot of 65"):
+        book.check_freeze_quantities(symbols)
+
+
 def test_a_freeze_quantity_that_holds_for_nothing_is_told() -> None:
     """One of a bare name is for the contracts on it, not for the share of that name."""
     own = {"NIFTY": 900, "SBIN": 10_000, "RELIANCE": 20_000, "NSE:TCS-EQ": 7}

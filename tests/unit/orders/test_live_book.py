@@ -29,7 +29,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.venue import OrderStatus, VenueOrder, VenueTrade
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import LiveBrokerSettings
-from tests.samples import DAY, OPEN, SBIN, intend
+from tests.samples import DAY, OPEN, RELIANCE, SBIN, intend
 
 INTENT = intend("T1", quantity=10, ts=OPEN)
 
@@ -257,3 +257,13 @@ def test_what_can_not_be_traded_here_is_left_to_who_placed_it(book: LiveBook, sy
     assert (book.incomplete, book.halted, book.positions[symbol]) == (False, {}, 0)
     book.compare([ours, filled, msgspec.structs.replace(working, filled=1, status=OrderStatus.FILLED)], [done])
     assert (list(book.orders.working), book.incomplete) == (["T1"], False)
+
+
+def test_each_of_several_positions_that_differ_is_told_with_what_the_broker_holds(
+    book: LiveBook, said: list[Event]
+) -> None:  # fmt: skip
+    """In a second reading, all of them."""
+    differing = {SBIN: -5, RELIANCE: 7, "NSE:TCS-EQ": 1}
+    for _ in range(2):
+        assert not book.compare_positions(differing)
+    assert {it.symbol: it.held for it in said if isinstance(it, SymbolHalted)} == differing

@@ -28,7 +28,7 @@ def batch_of(rows: list[tuple[int, float, float, int]], band: float | None) -> T
 
 def left(book: SymbolBook) -> str:
     """All that is remembered."""
-    return repr((book.quoted_ts, book.lower, book.upper))
+    return repr((book.quoted_ts, book.empty, book.lower, book.upper))
 
 
 @given(st.lists(ROW, min_size=1, max_size=5), st.lists(ROW, min_size=1, max_size=6), BAND, BAND)
@@ -53,6 +53,7 @@ def test_an_unquoted_end_or_a_band_needs_them_all() -> None:
     quoted, empty = (1, 99.0, 100.0, 5), (1, np.nan, np.nan, -1)
     plain = batch_of([empty, quoted], None)
     assert tells_all([plain])
+    assert not tells_all([batch_of([(1, 99.0, 0.0, 0)], None)])
     assert not tells_all([batch_of([quoted, empty], None)])
     assert not tells_all([batch_of([empty, quoted], 90.0)])
     assert not tells_all([batch_of([quoted], 90.0), plain])  # what a batch before it told is of the same day

@@ -29,6 +29,7 @@ from daemon.settings.orders import PaperSettings
 DAY = dt.date(2021, 4, 1)
 T0 = ist_ns(DAY, "10:00")
 SECOND = 1_000_000_000
+DAY_S = 86_400
 CALENDAR = MarketCalendar()
 COSTS = CostSchedule()
 NAN = float("nan")
@@ -227,6 +228,29 @@ def test_a_tick_without_quotes_is_waited_out_while_there_are_quotes() -> None:
     paper.submit(order(), T0 + SECOND)
     assert paper.on_ticks(ticks({"s": 2, "ltp": 100}, {"s": 60.9, "ltp": 100})) == []
     assert prices(paper.on_ticks(ticks({"s": 61, "ltp": 101}))) == [(61, 10, "101.00")]
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("limit", [None, "105"])
+def test_a_circuit_stays_locked_without_quotes(side: Side, limit: str | None) -> None:
+    """The feed goes on in its short form, for hours, with trades of the other side: what frees it is another price."""
+    locked = {"bid": 100, "ask": 0} if side is Side.BUY else {"bid": 0, "ask": 100}
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, **locked}))
+    paper.submit(order(side, limit=limit if limit is None or side is Side.BUY else "95"), T0 + SECOND)
+    later = [{"s": second, "ltp": 100, "traded": 5} for second in range(2, 3600, 60)]
+    assert paper.on_ticks(ticks(*later)) == []
+    assert [paper.on_ticks(ticks(row)) for row in ({"s": 3601, "ltp": 100, "bid": 0, "ask": 0}, later[-1])] == [[], []]
+    off = {"s": 3700, "ltp": 99.95 if side is Side.BUY else 100.05, "traded": 5}
+    assert prices(paper.on_ticks(ticks(off)))[0][:2] == (3700, 10)
+
+
+def test_a_circuit_is_of_its_day() -> None:
+    """In the next session nobody knows, and the last price counts."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 100, "ask": 0}))
+    paper.submit(order(), T0 + 4 * DAY_S * SECOND)
+    assert len(paper.on_ticks(ticks({"s": 4 * DAY_S + 1, "ltp": 100}))) == 1
 
 
 def test_an_order_that_waits_for_somebody_says_so_once() -> None:

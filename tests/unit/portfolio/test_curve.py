@@ -74,3 +74,21 @@ def test_bars_that_close_together_make_one_point() -> None:
     tell(curve, bar(OPEN + 5 * MINUTE, 810.0), bar(OPEN + 10 * MINUTE, 820.0))
     assert curve.by_bar == [(OPEN + 5 * MINUTE, CASH + 100), (OPEN + 10 * MINUTE, CASH + 200)]
     assert new().by_bar == []
+
+
+def test_a_ruin_inside_a_session_is_kept() -> None:
+    """All bars of a close are looked at together; what comes back is ruined all the same, and once."""
+    curve = new()
+    few = CASH / 100
+    tell(
+        curve, fill_of(intend(quantity=int(few)), costs=Decimal(0)),
+        fill_of(intend("R", Side.SELL, int(few), symbol=RELIANCE), costs=Decimal(0)),
+        bar(OPEN + 5 * MINUTE, 690.0), bar(OPEN + 5 * MINUTE, 700.0, RELIANCE),
+    )  # fmt: skip
+    assert curve.ruin is None
+    tell(curve, bar(OPEN + 10 * MINUTE, 590.0), bar(OPEN + 10 * MINUTE, 700.0, RELIANCE))
+    tell(curve, bar(CLOSE, 900.0), bar(CLOSE, 700.0, RELIANCE))
+    assert curve.by_session()[0][1] > CASH
+    assert curve.ruin == (OPEN + 10 * MINUTE, CASH - int(few) * 110)
+    tell(curve, bar(OPEN + DAY + 5 * MINUTE, 100.0))
+    assert curve.ruin == (OPEN + 10 * MINUTE, CASH - int(few) * 110)

@@ -530,6 +530,42 @@ def test_flatten_goes_on_while_the_broker_disputes_that_we_are_flat(desk: Desk) 
     assert desk.actor.closing.flatten_reason == ""
 
 
+@pytest.mark.parametrize("how", ["flatten", "close", "square-off"])
+@pytest.mark.parametrize(
+    ("held", "theirs", "closed"), [(100, 0, 0), (100, -100, 0), (100, 40, 40), (100, 130, 100), (-100, -40, 40)]
+)
+def test_an_exit_takes_no_more_than_the_broker_holds(
+    desk: Desk, how: str, held: int, theirs: int, closed: int
+) -> None:  # fmt: skip
+    """Somebody closed by hand what the journal still has: to close it once more would open the opposite position."""
+    desk.hold(held)
+    desk.tell(SymbolHalted(ts=NOON, symbol=SBIN, reason="positions differ", held=theirs))
+    wish = {
+        "flatten": Flatten(ts=NOON, reason="out"),
+        "close": decide(Action.CLOSE_LONG if held > 0 else Action.CLOSE_SHORT, abs(held), ts=NOON),
+        "square-off": TimeAdvanced(ts=CLOSE - 10 * MINUTE),
+    }[how]
+    said = [it for it in desk.tell(wish) if isinstance(it, OrderIntent)]
+    assert [(it.side.sign * it.quantity) for it in said] == ([-closed if held > 0 else closed] if closed else [])
+    left = held - closed if held > 0 else held + closed
+    for intent in said:
+        desk.tell(fill_of(intent), position_of(left))
+    again = desk.tell(TimeAdvanced(ts=max(NOON + MINUTE, desk.clock.now_ns() + 5 * NS_PER_S)))
+    assert [it for it in again if isinstance(it, OrderIntent)] == []
+    resumed = desk.tell(
+        SymbolResumed(ts=NOON, symbol=SBIN, reason="they agree"), TimeAdvanced(ts=desk.clock.now_ns() + 5 * NS_PER_S)
+    )
+    wanted = how != "close" and left
+    assert sum(it.quantity for it in resumed if isinstance(it, OrderIntent)) == (abs(left) if wanted else 0)
+
+
+def test_a_person_closes_what_he_says(desk: Desk) -> None:
+    """He has the broker's app before him: an order by hand is for what it says."""
+    desk.hold(100)
+    desk.tell(SymbolHalted(ts=NOON, symbol=SBIN, reason="positions differ", held=0))
+    assert [it.quantity for it in desk.tell(by_hand(Side.SELL, 100)) if isinstance(it, OrderIntent)] == [100]
+
+
 def test_the_days_peak_is_told_where_a_limit_counts_from_it(calendar: MarketCalendar) -> None:
     """In steps of a fiftieth of the limit; without the limit never."""
     desk = Desk(calendar, max_day_drawdown=1000)
