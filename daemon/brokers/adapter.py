@@ -26,7 +26,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
-from daemon.orders.findings import Finding
+from daemon.preflight import Finding
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
 

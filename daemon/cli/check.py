@@ -26,7 +26,7 @@ from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.market.symbol_files import needs_master
-from daemon.orders.findings import Finding, State, bad, doubtful, good
+from daemon.preflight import Finding, State, bad, doubtful, good
 from daemon.report import tables
 from daemon.risk.book import RiskBook
 from daemon.risk.lots import LotWatch

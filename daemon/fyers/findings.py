@@ -18,23 +18,21 @@ from yarl import URL
 from daemon.calls.http import CallTimes
 from daemon.calls.outcome import Done, Outcome, Rejected
 from daemon.calls.secret import Secret
-from daemon.core.clock import MAX_SKEW_NS, NS_PER_S, Clock
+from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError, SettingsError
 from daemon.fyers.access import endpoints, rate_budget
 from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import MarketCalendar
 from daemon.market.records import MarketState
-from daemon.orders.findings import Finding, bad, doubtful, good
 from daemon.orders.token_watch import TokenState, TokenWatch
 from daemon.orders.venue import Funds
+from daemon.preflight import Finding, bad, doubtful, good, skew_finding
 from daemon.report.text import rupees
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
 
 SDK: Final = "fyers-apiv3"
-SKEW_NOTED_S: Final = 1.0
-SKEW_TOO_MUCH_S: Final = MAX_SKEW_NS / NS_PER_S - 0.5  # what the tick filter takes, less what is uncertain here
 CONNECT_S: Final = 3.0
 LOGIN: Final = "hrmd login"
 
@@ -113,17 +111,6 @@ def token_finding(token: Secret, path: Path, warn_s: float, now_ns: int, *, cred
     if state is TokenState.EXPIRING:
         return doubtful("token", text, LOGIN)
     return good("token", text)
-
-
-def skew_finding(skew_s: float | None) -> Finding:
-    """The broker's `Date` has whole seconds, so that less than one says nothing; the tick filter takes what passes."""
-    do = "let the machine keep time (timedatectl set-ntp true)"
-    if skew_s is None:
-        return doubtful("clock", "the broker's answers carry no time", do)
-    text = f"{abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} the broker's (± 0.5 s)"
-    if abs(skew_s) > SKEW_TOO_MUCH_S:
-        return bad("clock", text, do)
-    return doubtful("clock", text, do) if abs(skew_s) > SKEW_NOTED_S else good("clock", text)
 
 
 def funds_finding(funds: Outcome[Funds]) -> Finding:

@@ -15,7 +15,7 @@ from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError
 from daemon.openalgo.access import MAKES, RENEW, access, check_addresses, rate_budget
 from daemon.openalgo.rest import OpenAlgoRest
-from daemon.orders.findings import Finding, bad, doubtful, good
+from daemon.preflight import Finding, bad, doubtful, good
 from daemon.report.text import rupees
 from daemon.settings.tree import Settings
 

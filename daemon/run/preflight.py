@@ -20,7 +20,7 @@ from daemon.core.errors import HrmdError, SettingsError
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_files import cached, needs_master, newest_day
-from daemon.orders.findings import Finding, bad, doubtful, good
+from daemon.preflight import Finding, bad, doubtful, good
 from daemon.settings.tree import Settings
 
 GIB: Final = 1 << 30

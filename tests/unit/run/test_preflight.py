@@ -12,11 +12,11 @@ from daemon.calls.outcome import Done
 from daemon.calls.secret import Secret
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.fyers.credentials import write_token
-from daemon.fyers.findings import address_finding, funds_finding, market_finding, skew_finding, token_finding
+from daemon.fyers.findings import address_finding, funds_finding, market_finding, token_finding
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.records import MarketState
-from daemon.orders.findings import Finding, State
 from daemon.orders.venue import Funds
+from daemon.preflight import Finding, State, skew_finding
 from daemon.run.preflight import (
     calendar_finding,
     live_findings,
