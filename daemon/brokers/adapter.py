@@ -9,13 +9,12 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from daemon.brokers.history_download import HistorySource
 from daemon.calls.budget import RateBudget
-from daemon.calls.http import OnDate
 from daemon.core.bus import Bus
 from daemon.core.clock import Clock, LiveClock, PacedClock
 from daemon.feed.live.feed import LiveFeed, Record
@@ -29,6 +28,9 @@ from daemon.orders.broker import BandOf, Broker
 from daemon.preflight import Finding
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
+
+if TYPE_CHECKING:
+    from daemon.calls.http import OnDate
 
 
 class Ability(StrEnum):

@@ -1,63 +1,43 @@
 """`broker.name` and `feed.source` → the adapter. The only place that picks one.
 
-Invariant: one account has one budget of calls, whoever makes them.
+An adapter is imported when it is asked for: a replay asks for none. Invariant: one account has one budget of calls,
+whoever makes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Final
 
-from daemon.brokers.adapter import Ability, Adapter
+from daemon.brokers.adapter import Adapter
 from daemon.calls.budget import RateBudget
 from daemon.core.errors import SettingsError
-from daemon.fyers.access import history as fyers_history
-from daemon.fyers.access import rate_budget
-from daemon.fyers.broker import fyers_broker
-from daemon.fyers.feed import check_live, fyers_feed, ticks_are_real
-from daemon.fyers.findings import fyers_findings
 from daemon.machine import Machine
-from daemon.openalgo.access import history as openalgo_history
-from daemon.openalgo.access import rate_budget as openalgo_budget
-from daemon.openalgo.broker import openalgo_broker
-from daemon.openalgo.feed import check_feed as openalgo_check
-from daemon.openalgo.feed import openalgo_feed
-from daemon.openalgo.feed import ticks_are_real as openalgo_ticks_are_real
-from daemon.openalgo.findings import openalgo_findings
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
 
-ADAPTERS: Final[Mapping[str, Adapter]] = {
-    adapter.name: adapter
-    for adapter in (
-        Adapter(
-            name="fyers",
-            title="Fyers API v3",
-            can=tuple(Ability),
-            account=lambda broker: (broker.fyers.app_id, broker.fyers.api_url),
-            budget=lambda broker, machine: rate_budget(broker.fyers, machine=machine),
-            broker=fyers_broker,
-            feed=fyers_feed,
-            check_feed=check_live,
-            ticks_are_real=ticks_are_real,
-            findings=fyers_findings,
-            history=fyers_history,
-        ),
-        Adapter(
-            name="openalgo",
-            title="OpenAlgo API v1",
-            can=(Ability.ORDERS, Ability.PUSHES, Ability.TICKS, Ability.QUOTES, Ability.HISTORY),
-            account=lambda broker: ("openalgo", broker.openalgo.url),
-            budget=lambda broker, machine: openalgo_budget(broker.openalgo, machine),
-            broker=openalgo_broker,
-            feed=openalgo_feed,
-            check_feed=openalgo_check,
-            ticks_are_real=openalgo_ticks_are_real,
-            findings=openalgo_findings,
-            history=openalgo_history,
-        ),
-    )
-}
+
+class _Adapters(Mapping[str, Adapter]):
+    """By name, in the order in which they are told."""
+
+    _modules: Final = {"fyers": "daemon.fyers.adapter", "openalgo": "daemon.openalgo.adapter"}
+
+    def __getitem__(self, name: str) -> Adapter:
+        adapter: Adapter = import_module(self._modules[name]).ADAPTER
+        return adapter
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+
+ADAPTERS: Final[Mapping[str, Adapter]] = _Adapters()
 
 
 def adapter_of(broker: BrokerSettings) -> Adapter | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from types import SimpleNamespace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -21,7 +21,7 @@ from aiohttp.connector import Connection
 
 from daemon.calls.budget import Grant, Purpose, RateBudget
 from daemon.calls.hiding import NOTHING, Hiding
-from daemon.calls.outcome import NotSent, Outcome, Unknown
+from daemon.calls.outcome import KeptBack, NotSent, Outcome, Unknown, may_go
 from daemon.core.clock import NS_PER_S, Clock
 
 T = TypeVar("T")
@@ -51,15 +51,6 @@ class _BrokenError(aiohttp.ClientConnectionError):
 
 class _KeptBackError(Exception):
     """A call may not go any more; nothing of it has left."""
-
-
-KeptBack: TypeAlias = Callable[[], str]
-"""Why something may not leave any more; "" while it may."""
-
-
-def may_go() -> str:
-    """Nothing keeps it back."""
-    return ""
 
 
 _KEPT_BACK: ContextVar[KeptBack] = ContextVar("kept_back", default=may_go)

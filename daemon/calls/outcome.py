@@ -13,6 +13,7 @@ leaves the least doubt about that is `Unknown`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -51,3 +52,12 @@ class Unknown(msgspec.Struct, frozen=True):
 
 
 Outcome: TypeAlias = Done[T] | Rejected | NotSent | Unknown
+
+
+KeptBack: TypeAlias = Callable[[], str]
+"""Why something may not leave any more; "" while it may."""
+
+
+def may_go() -> str:
+    """Nothing keeps it back."""
+    return ""

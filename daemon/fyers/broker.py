@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from daemon.calls.addresses import is_local
 from daemon.calls.budget import Purpose, RateBudget
-from daemon.calls.http import CallTimes, KeptBack, OnDate, may_go
-from daemon.calls.outcome import Done, Outcome, Rejected
+from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.outcome import Done, KeptBack, Outcome, Rejected, may_go
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError

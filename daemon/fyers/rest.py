@@ -14,8 +14,8 @@ from yarl import URL
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.hiding import NOTHING, Hiding
-from daemon.calls.http import Answer, Call, Caller, CallTimes, KeptBack, OnDate, may_go
-from daemon.calls.outcome import NotSent, Outcome, Unknown
+from daemon.calls.http import Answer, Call, Caller, CallTimes, OnDate
+from daemon.calls.outcome import KeptBack, NotSent, Outcome, Unknown, may_go
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
 from daemon.core.errors import UsageError

@@ -14,9 +14,8 @@ import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import aiohttp
 import structlog
 
 from daemon.core.bus import Bus
@@ -26,15 +25,15 @@ from daemon.core.files import sync_directory, write_whole
 from daemon.core.own_halt import OwnHalt
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
-from daemon.market.symbol_master import FILES, SymbolMaster, folder_of
+from daemon.market.symbol_master import SymbolMaster, folder_of
 from daemon.settings.market import SymbolMasterSettings
 from daemon.settings.tree import Settings
 
+if TYPE_CHECKING:
+    from daemon.market.symbol_download import Progress
+
 log = structlog.get_logger("symbols")
 
-TOTAL_S: Final = 60.0
-CONNECT_S: Final = 5.0
-MOST_BYTES: Final = 100_000_000
 DAY_NAP_S: Final = 1.0
 """A clock that is set forward has reached another day at once, and with it a day of other lots."""
 MUCH_NS: Final = 60 * NS_PER_S
@@ -43,8 +42,6 @@ LEAST_SHARE: Final = 0.5
 """Of the rows of the last copy: a file that has shrunk more than this was cut off."""
 
 REASON: Final = "the symbol master is of "
-
-Progress = Callable[[str, int], None]
 
 
 def on_real_exchange(settings: Settings) -> bool:
@@ -97,11 +94,9 @@ async def update(settings: SymbolMasterSettings, day: dt.date, progress: Progres
 
     Whatever the server answers is `Unavailable`: a refusal, a cut-off copy, a portal's page may be over in a minute.
     """
-    timeout = aiohttp.ClientTimeout(total=TOTAL_S, sock_connect=CONNECT_S, sock_read=CONNECT_S * 2)
-    texts = {}
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        for name in FILES:
-            texts[name] = await _fetch(session, f"{settings.url}/{name}.csv", name, progress)
+    from daemon.market.symbol_download import download  # with it an HTTP client, which who has the files doesn't need
+
+    texts = await download(settings.url, progress)
     try:
         master = SymbolMaster(texts, day, settings.min_rows, settings.max_age_days)
         _check_shrinking(settings, day, master)
@@ -124,27 +119,6 @@ async def ensure(settings: Settings, today: dt.date) -> None:
             log.warning("today's symbol master is fetched again", reason=str(error))
     rows = (await update(master, today)).rows
     log.info("symbol master", day=str(today), rows=rows)
-
-
-async def _fetch(session: aiohttp.ClientSession, url: str, name: str, progress: Progress | None) -> bytes:
-    parts = bytearray()
-    try:
-        async with session.get(url) as answer:
-            if answer.status != 200:
-                # a CDN refuses for minutes what it serves otherwise: no status says that it never will
-                doubt = " (is it the address that you mean?)" if 400 <= answer.status < 429 else ""
-                raise Unavailable(f"market.symbol_master.url: {url} answered HTTP {answer.status}{doubt}; try again")
-            async for chunk in answer.content.iter_chunked(1 << 16):
-                parts += chunk
-                if len(parts) > MOST_BYTES:
-                    raise Unavailable(f"market.symbol_master.url: {url} is longer than {MOST_BYTES:,} bytes")
-                if progress is not None:
-                    progress(name, len(parts))
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        reason = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        wrong = UsageError if isinstance(error, ValueError) else Unavailable  # an address that is none stays one
-        raise wrong(f"market.symbol_master.url: {url} can't be read ({reason}); try again") from None
-    return bytes(parts)
 
 
 def _check_shrinking(settings: SymbolMasterSettings, day: dt.date, master: SymbolMaster) -> None:

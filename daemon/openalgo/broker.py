@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from daemon.calls.budget import Purpose, RateBudget
-from daemon.calls.http import CallTimes, KeptBack, OnDate, may_go
-from daemon.calls.outcome import Done, NotSent, Outcome, Rejected, Unknown
+from daemon.calls.http import CallTimes, OnDate
+from daemon.calls.outcome import Done, KeptBack, NotSent, Outcome, Rejected, Unknown, may_go
 from daemon.calls.records import WireError
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock

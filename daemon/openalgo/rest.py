@@ -12,8 +12,8 @@ from typing import Any, Final, Self, TypeVar
 
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.hiding import Hiding
-from daemon.calls.http import Answer, Call, Caller, CallTimes, KeptBack, OnDate, may_go
-from daemon.calls.outcome import NotSent, Outcome, Rejected, Unknown
+from daemon.calls.http import Answer, Call, Caller, CallTimes, OnDate
+from daemon.calls.outcome import KeptBack, NotSent, Outcome, Rejected, Unknown, may_go
 from daemon.calls.records import rows_of
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock, wall_ns

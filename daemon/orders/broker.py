@@ -10,8 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from daemon.calls.http import KeptBack, may_go
-from daemon.calls.outcome import Outcome
+from daemon.calls.outcome import KeptBack, Outcome, may_go
 from daemon.calls.secret import Secret
 from daemon.core.events import OrderIntent
 from daemon.orders.pushes import SocketEvent

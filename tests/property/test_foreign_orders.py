@@ -15,8 +15,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from daemon.calls.http import KeptBack, may_go
-from daemon.calls.outcome import Done, NotSent, Outcome
+from daemon.calls.outcome import Done, KeptBack, NotSent, Outcome, may_go
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
 from daemon.core.events import (

@@ -15,7 +15,7 @@ from daemon import __version__, cli
 from daemon.cli import main
 from daemon.cli.lazy import load
 from daemon.core.errors import Fault
-from tests.samples import OPEN, write_tape
+from tests.samples import OPEN, wave, write_tape
 
 Capture = pytest.CaptureFixture[str]
 
@@ -86,6 +86,17 @@ def test_the_kill_switch_imports_nothing_heavy(tmp_path: Path) -> None:
     line, imported = answer.stderr.splitlines()
     assert line.startswith(f"error: no hrmd answers at http://127.0.0.1:{port}")
     assert imported == "imported "
+
+
+@pytest.mark.slow
+def test_a_replay_imports_no_client_of_a_broker(tmp_path: Path) -> None:
+    """Nor torch: a day of ticks is played without either."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(20))
+    answer = fresh(f"replay {tape} --strategy rules --json")
+    assert answer.returncode == 0, answer.stderr
+    imported = answer.stderr.splitlines()[-1].split()
+    assert "pyarrow" in imported
+    assert {"aiohttp", "torch"}.isdisjoint(imported)
 
 
 @pytest.mark.slow
