@@ -30,6 +30,7 @@ from daemon.core.events import (
     ProtectionFailed,
     Resume,
     Side,
+    SymbolHalted,
     TimeAdvanced,
     TradingStateChanged,
 )
@@ -179,6 +180,10 @@ class BracketDesk:
     def resume(self) -> None:
         """And lets it go on."""
         self._tell(Resume(ts=self.clock.now_ns(), reason="well again", who="asha"))
+
+    def differ(self, held: int) -> None:
+        """The broker says that it holds so many."""
+        self._tell(SymbolHalted(ts=self.clock.now_ns(), symbol=SBIN, reason="positions differ", held=held))
 
     def cancel_by_hand(self, order_id: str) -> None:
         """A person takes an order off the market."""

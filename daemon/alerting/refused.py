@@ -1,4 +1,4 @@
-"""A start that came to nothing → one message to whoever is told of alerts, and no second one for the same reason.
+"""A start that came to nothing → one message to whoever is told of alerts, and none that day for the same reason again.
 
 A daemon that trades tells by itself what ails it; one that never gets there has nobody to do so, and systemd starts it
 again and again, or not at all. Invariant: nothing here makes the end of the process another one, or holds it up for
@@ -18,9 +18,11 @@ import structlog
 
 from daemon.alerting.messages import Message
 from daemon.alerting.targets import Target, read_targets
+from daemon.core.clock import wall_ns
 from daemon.core.errors import SettingsError
 from daemon.core.events import Severity
 from daemon.core.files import read_text
+from daemon.market.calendar import ist_date
 from daemon.settings.alerts import AlertSettings
 
 NOTE: Final = "refused-start"
@@ -39,8 +41,9 @@ def note_path(environment: Mapping[str, str]) -> Path:
 
 
 def tell(settings: AlertSettings, reason: str, note: Path, environment: Mapping[str, str], *, again: bool) -> None:
-    """Tell every service, unless the same was told last; `again`: whether systemd starts it again."""
-    if _told(note) == reason:
+    """Tell every service, unless the same was told last, and today; `again`: whether systemd starts it again."""
+    known = f"{ist_date(wall_ns())} {reason}"
+    if _told(note) == known:
         return
     try:
         targets = read_targets(settings, environment)
@@ -54,7 +57,7 @@ def tell(settings: AlertSettings, reason: str, note: Path, environment: Mapping[
     for thread in sending:
         thread.join(settings.send_s + ROOM_S)
     if targets:
-        _write(note, reason)
+        _write(note, known)
 
 
 def forget(note: Path) -> None:
@@ -78,8 +81,8 @@ def _told(note: Path) -> str:
         return ""
 
 
-def _write(note: Path, reason: str) -> None:
+def _write(note: Path, known: str) -> None:
     try:
-        note.write_text(reason, encoding="utf-8")
+        note.write_text(known, encoding="utf-8")
     except OSError as error:
         log.warning("the next start that is refused is told of again", path=str(note), reason=str(error))

@@ -128,6 +128,7 @@ def _open_missing_streams() -> None:
             if null != place:
                 os.dup2(null, place)
                 os.close(null)
+            os.set_inheritable(place, True)
             setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 — for good
 
 

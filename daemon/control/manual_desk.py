@@ -136,10 +136,12 @@ class ManualDesk:
         if order is not None and order.state not in ON_ITS_WAY:
             return
         became = self._leaving.setdefault(order_id, asyncio.Event())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self.leaves_s):
-                await became.wait()
-        self._leaving.pop(order_id, None)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.leaves_s):
+                    await became.wait()
+        finally:
+            self._leaving.pop(order_id, None)
 
     async def command(self, event: Event) -> None:
         """Put a command on the bus; returns when it is on disk.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 import structlog
@@ -48,6 +49,7 @@ from daemon.settings.orders import LiveBrokerSettings
 log = structlog.get_logger("execution")
 
 LEAST_PRICE = Decimal("0.0001")
+THRICE: Final = 3
 READS_TO_WRITE_OFF = 3
 """So many times at least the book must have been read without the order."""
 
@@ -75,7 +77,7 @@ class LiveBook:
         """Orders that were written off and then came alive: venue id → client id; they are to be cancelled."""
         self.orphans = Orphans()
         self.unrecorded: list[str] = []
-        """Orders by ids of ours that this journal didn't know as they were seen first, by their venue ids."""
+        """Orders by ids of ours that were adopted because this journal didn't know them, by their venue ids."""
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -94,7 +96,7 @@ class LiveBook:
         self._foreign: dict[str, str] = {}
         self._other_product: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
-        self._suspects: dict[str, tuple[int, int]] = {}
+        self._suspects: dict[str, tuple[int, int, int]] = {}
         self._actions: dict[str, list[PriceAdjusted]] = {}
         """What the broker has yet to make of what is held, each with how much of it that was."""
         self._terms = Terms()
@@ -224,11 +226,11 @@ class LiveBook:
         return self.trade(rest)
 
     def compare_positions(self, held: Mapping[str, int]) -> bool:
-        """Halt every symbol that differs by as much twice in a row, resume those that agree; whether all agree.
+        """Halt every symbol that differs twice in a row, resume those that agree; whether all agree.
 
-        What is held may have changed in between: who trades on would otherwise never be told.
+        Where both changed in between by as much, as where it is traded on, thrice: a reading may cross a fill.
         """
-        suspects: dict[str, tuple[int, int]] = {}
+        suspects: dict[str, tuple[int, int, int]] = {}
         for symbol in {*held, *self.positions, *self.halted}:
             self._count_anew(symbol, held.get(symbol, 0))
             ours, theirs = self.positions[symbol] + self._elsewhere[symbol], held.get(symbol, 0)
@@ -236,10 +238,11 @@ class LiveBook:
                 if self.halted.pop(symbol, None) is not None:
                     self._publish(SymbolResumed(ts=self._now, symbol=symbol, reason=f"both hold {ours}"))
                 continue
-            suspects[symbol] = (ours, theirs)
             reason = f"position: the broker holds {theirs}, the journal {ours}"
-            before = self._suspects.get(symbol)
-            again = before is not None and before[1] - before[0] == theirs - ours
+            before = self._suspects.get(symbol, (0, 0, 0))
+            seen = before[2] + 1 if before[1] - before[0] == theirs - ours else 1
+            suspects[symbol] = (ours, theirs, seen)
+            again = before[:2] == (ours, theirs) or seen >= THRICE
             if again and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
@@ -378,8 +381,6 @@ class LiveBook:
 
     def _take_in(self, report: VenueOrder) -> None:
         """An order in our account that we know nothing of."""
-        if is_order_of_ours(report.tag):
-            self.unrecorded.append(report.venue_id)
         if report.product not in ("", self._settings.product):
             self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
             self._other_product.add(report.venue_id)
@@ -399,7 +400,10 @@ class LiveBook:
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""
-        order_id, whose = f"{FOREIGN}{report.venue_id}", IN_NO_JOURNAL if is_order_of_ours(report.tag) else ""
+        lost = is_order_of_ours(report.tag) and self.orders.find(report.tag) is None
+        order_id, whose = f"{FOREIGN}{report.venue_id}", IN_NO_JOURNAL if lost else ""
+        if lost:
+            self.unrecorded.append(report.venue_id)
         price = report.limit_price or report.average_price or report.stop_price or Decimal(0)
         self.say(
             OrderIntent(

@@ -273,16 +273,20 @@ class LiveExecutionActor(Actor):
     def cancel_ours(self, reason: str) -> None:
         """Take every order off the market that we placed, and keep at it; a position's stop and target stay.
 
-        An exit may leave after it, for nothing withholds exits: it has `LATE_EXIT_S` to trade.
+        An exit that is on its way or leaves after it, for nothing withholds exits, has `LATE_EXIT_S` to trade.
         """
         self._ends = reason
         for order in list(self.orders.working.values()):
             if order.intent.strategy == PROTECTION:
                 log.info("left at the broker, for the position is", order=order.intent.order_id,
                          symbol=order.intent.symbol, what=order.intent.reason)  # fmt: skip
-            elif not order.foreign:
+            elif not order.foreign and not self._is_exit_on_its_way(order):
                 self._canceller.want(order, reason)
         self._canceller.pursue()
+
+    def _is_exit_on_its_way(self, order: Order) -> bool:
+        intent = order.intent
+        return intent.order_id in self.book.sending and intent.reduces and not rests(intent)
 
     def _cancel_overdue(self, ts: int) -> None:
         for order in list(self.orders.working.values()):

@@ -30,7 +30,7 @@ class EquityCurve:
         self._keeps = by_bar
         self._interval = interval
         self._sessions: list[Point] = []
-        self._valued_ts = 0
+        self._valued_ts = self._looked_ts = 0
         self._ruin: Point | None = None
 
     def record(self, event: Event) -> None:
@@ -39,13 +39,13 @@ class EquityCurve:
             if event.interval == self._interval:
                 self._value(event)
         elif isinstance(event, Fill):
-            self._roll(event.ts)
+            self._change(event.ts)
             self.portfolio.apply(event)
         elif isinstance(event, PositionRestated):
-            self._roll(event.ts)
+            self._change(event.ts)
             self.portfolio.restate(event)
         elif isinstance(event, SymbolHalted | SymbolResumed):
-            self._roll(event.ts)
+            self._change(event.ts)
             self.portfolio.over_a_night(event)
 
     def _value(self, bar: Bar) -> None:
@@ -71,8 +71,11 @@ class EquityCurve:
         return [*self._sessions, *present]
 
     def _look(self) -> None:
-        """All bars of a close are there: whether anything is left."""
-        if self._ruin is None and self._valued_ts and (equity := self.portfolio.equity) <= 0:
+        """All bars of a close are there, and nothing has changed since: whether anything is left."""
+        if self._ruin is not None or self._valued_ts <= self._looked_ts:
+            return
+        self._looked_ts = self._valued_ts
+        if (equity := self.portfolio.equity) <= 0:
             self._ruin = self._valued_ts, equity
 
     def _keep(self, ts: int) -> None:
@@ -81,6 +84,11 @@ class EquityCurve:
             self.by_bar[-1] = (self.by_bar[-1][0], self.portfolio.equity)
         else:
             self.by_bar.append((ts, self.portfolio.equity))
+
+    def _change(self, ts: int) -> None:
+        """What is held is about to."""
+        self._roll(ts)
+        self._look()
 
     def _roll(self, ts: int) -> None:
         """Before the first thing of a new day changes it, keep the equity that the last session ended with."""

@@ -337,7 +337,7 @@ class RiskActor(Actor):
         if decision.action in (Action.BUY_LONG, Action.SELL_SHORT):
             self._protector.exits.pop(symbol, None)  # taken back
             return False
-        held = self.book.of(symbol).position * (1 if decision.action is Action.CLOSE_LONG else -1)
+        held = self.book.closable(symbol) * (1 if decision.action is Action.CLOSE_LONG else -1)
         if held <= 0 or not self._protector.holds_up(symbol) or not self._may_exit(symbol):
             return False
         self.closing.retries.owed.pop(symbol, None)

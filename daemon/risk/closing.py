@@ -121,7 +121,8 @@ class Closing:
         if self.flatten_reason:
             self.close_all(self.flatten_reason, knowing=True)
             disputed = self._book.halted and self._book.state is not TradingState.ACTIVE
-            if not self.open() and not disputed:  # flat is what the broker's book says, too
+            if not any(map(self._can_be_closed, self._book.symbols)) and not disputed:  # flat in the broker's book, too
+                self.symbols |= {symbol: self.flatten_reason for symbol in self._book.symbols if self._is_left(symbol)}
                 self.flatten_reason = ""
             return
         self.close_owed()
@@ -239,7 +240,16 @@ class Closing:
 
     def open(self) -> bool:
         """Whether something is held, or works and may yet become a position."""
-        return any(self.is_open(symbol) for symbol in self._book.symbols if symbol not in self._over)
+        return any(map(self._is_left, self._book.symbols))
+
+    def _is_left(self, symbol: str) -> bool:
+        return symbol not in self._over and self.is_open(symbol)
+
+    def _can_be_closed(self, symbol: str) -> bool:
+        """Whether something is left that the broker has, too: what it has not waits in `symbols` until it says so."""
+        entry = self._book.of(symbol)
+        works = entry.working_buys or entry.working_sells
+        return self._is_left(symbol) and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
         """Whether something of a symbol is held, or works and may yet become a position."""

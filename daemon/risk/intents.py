@@ -187,7 +187,7 @@ class IntentBuilder:
             return [intent]
         instrument = self._instruments.resolve(intent.symbol)
         lot = instrument.lot_size if instrument else 1
-        apart = book.of(intent.symbol).position % lot and intent.strategy != PROTECTION
+        apart = book.closable(intent.symbol) % lot and intent.strategy != PROTECTION
         odd = intent.quantity % lot if apart else 0
         largest = self._largest(intent.symbol, book) or intent.quantity
         full, rest = divmod(intent.quantity - odd, largest)

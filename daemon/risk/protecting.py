@@ -164,7 +164,10 @@ class Protector:
         if self._gathers(symbol, side, working, ts):
             return
         decision = bracket.decision if bracket is not None else ""
+        theirs = abs(book.closable(symbol)) - others
         for missing in wanted.place:
+            if missing.quantity > theirs:  # the broker holds less than the journal: a stop would open the opposite
+                continue
             if not self._place(symbol, missing, decision, ts):
                 return
 

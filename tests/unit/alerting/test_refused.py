@@ -60,6 +60,10 @@ def test_a_refused_start_is_told_once_for_a_reason_until_it_trades(tmp_path: Pat
     assert start(tmp_path, hook) == 0
     assert start(tmp_path, hook, missing) == 2
     assert len(refused(hook)) == 4
+    note = tmp_path / "refused-start"
+    note.write_text(note.read_text().replace(note.read_text()[:10], "2026-01-05"))  # as if it were of another day
+    assert start(tmp_path, hook, missing) == 2
+    assert len(refused(hook)) == 5
 
 
 @pytest.mark.usefixtures("managed")

@@ -342,6 +342,36 @@ async def test_after_a_fault_entries_are_taken_off_and_the_rest_is_named(tmp_pat
         assert await abandon(broker, book, cancel=True) is None
 
 
+async def test_an_exit_that_waits_for_a_call_leaves_at_the_end(tmp_path: Path) -> None:
+    """It was sent before, and the budget has no call yet: nothing withholds an exit."""
+    async with trading(tmp_path) as trader:
+        trader.send("T1")
+        await until(lambda: trader.order("T1").state is OrderState.FILLED)
+        trader.budget.hold(0.3)
+        trader.send("T2", Side.SELL, reduces=True)
+        await until(lambda: trader.order("T2").state is OrderState.SENT)
+        trader.actor.cancel_ours("shutdown")
+        await trader.actor.settled()
+        assert trader.order("T2").state is OrderState.FILLED
+
+
+async def test_an_order_of_ours_that_is_not_adopted_halts_no_start(tmp_path: Path) -> None:
+    """Nothing of it is put on record, so each start would find it anew; nor does one under a known order's id."""
+    tag = f"{order_prefix(1767587402, bytes(3))}0000001"
+    async with opened() as desk:
+        await by_hand(desk, tag, Side.BUY, 5)
+        async with trading(tmp_path, desk=desk, external_orders="ignore") as trader:
+            assert trader.heard(Halt) == []
+    async with opened() as desk:
+        async with trading(tmp_path, desk=desk) as trader:
+            trader.send(tag)
+            await until(lambda: trader.order(tag).state is OrderState.FILLED)
+            account = trader.account
+        await by_hand(desk, tag, Side.SELL, 5)
+        async with trading(tmp_path, account, desk=desk) as trader:
+            assert trader.heard(Halt) == []
+
+
 async def test_a_start_whose_journal_lacks_orders_of_ours_is_halted(tmp_path: Path) -> None:
     """A disk that failed lost the orders that left without it, and maybe a person's halt; others' are no news."""
     async with opened() as desk:

@@ -92,3 +92,12 @@ def test_a_ruin_inside_a_session_is_kept() -> None:
     assert curve.ruin == (OPEN + 10 * MINUTE, CASH - int(few) * 110)
     tell(curve, bar(OPEN + DAY + 5 * MINUTE, 100.0))
     assert curve.ruin == (OPEN + 10 * MINUTE, CASH - int(few) * 110)
+
+
+def test_a_ruin_is_looked_for_before_what_is_held_changes() -> None:
+    """A fill after the last close is of no price of that close."""
+    curve, units = new(), int(CASH / 1000)
+    tell(curve, fill_of(intend(quantity=units), costs=Decimal(0)), bar(OPEN + 5 * MINUTE, 800.0))
+    dear = fill_of(intend("B", quantity=20 * units), price=Decimal(860), ts=OPEN + 6 * MINUTE, costs=Decimal(0))
+    tell(curve, dear, bar(OPEN + 10 * MINUTE, 870.0))
+    assert curve.ruin is None

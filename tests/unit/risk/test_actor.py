@@ -559,6 +559,28 @@ def test_an_exit_takes_no_more_than_the_broker_holds(
     assert sum(it.quantity for it in resumed if isinstance(it, OrderIntent)) == (abs(left) if wanted else 0)
 
 
+def test_what_the_broker_does_not_hold_keeps_nothing_else_from_being_traded(desk: Desk) -> None:
+    """What was held over the night is to be closed; the rest of the day's positions are no business of that."""
+    desk.hold(100)
+    desk.tell(SymbolHalted(ts=NOON, symbol=SBIN, reason="positions differ", held=0))
+    morning = OPEN + DAY
+    desk.clock.advance(morning - 1)
+    said = desk.tell(tick(morning, 800.0), TimeAdvanced(ts=morning))
+    assert (desk.actor.closing.flatten_reason, list(desk.actor.closing.symbols)) == ("", [SBIN])
+    desk.clock.advance(morning + 10 * MINUTE)
+    said = desk.tell(
+        tick(morning + 10 * MINUTE, 800.0, RELIANCE),
+        decide(Action.BUY_LONG, 100, symbol=RELIANCE, ts=morning + 10 * MINUTE),
+    )
+    (entry,) = [it for it in said if isinstance(it, OrderIntent)]
+    desk.tell(fill_of(entry), position_of(100, symbol=RELIANCE))
+    later = desk.tell(TimeAdvanced(ts=morning + 11 * MINUTE))
+    assert [it for it in later if isinstance(it, OrderIntent)] == []
+    resumed = SymbolResumed(ts=NOON, symbol=SBIN, reason="they agree")
+    closed = desk.tell(resumed, TimeAdvanced(ts=morning + 12 * MINUTE))
+    assert [(it.symbol, it.quantity) for it in closed if isinstance(it, OrderIntent)] == [(SBIN, 100)]
+
+
 def test_a_person_closes_what_he_says(desk: Desk) -> None:
     """He has the broker's app before him: an order by hand is for what it says."""
     desk.hold(100)

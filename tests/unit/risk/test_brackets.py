@@ -86,6 +86,17 @@ def test_a_part_of_the_target_makes_the_stop_smaller(desk: BracketDesk) -> None:
     assert desk.legs() == [("stop", "SELL", 60, "790"), ("target", "SELL", 60, "820")]
 
 
+@pytest.mark.parametrize(("theirs", "closed"), [(0, 0), (60, 60)])
+def test_no_stop_is_placed_for_what_the_broker_does_not_hold(desk: BracketDesk, theirs: int, closed: int) -> None:
+    """It would open the opposite position; and where an exit has nothing to close, no stop makes room for it."""
+    hold(desk)
+    desk.differ(theirs)
+    desk.decide(Action.CLOSE_LONG)
+    desk.settle(4)
+    assert desk.position == 100 - closed
+    assert desk.legs() == ([] if closed else [STOP, TARGET])
+
+
 def test_what_is_left_of_the_entry_goes_when_the_stop_is_done(desk: BracketDesk) -> None:
     """An entry that waits would buy again what the stop has sold."""
     desk.decide(Action.BUY_LONG, limit_price=799.0, **BOTH)
