@@ -57,15 +57,13 @@ class Crew:
     def __init__(self, count: int, *, thinks: bool) -> None:
         """`thinks`: whether there is a network, for which they import what thinks."""
         self._pool = processes(count, thinks=thinks)
-        self._processes: set[multiprocessing.process.BaseProcess] = set()
+        self._others = set(multiprocessing.active_children())
         self._starting = threading.Thread(target=self._start, args=(count, thinks), name="crew")
         self._starting.start()  # it waits for the imports, and whoever made this has some of his own
 
     def _start(self, count: int, thinks: bool) -> None:
-        before = set(multiprocessing.active_children())
         for _ in range(count):
             self._pool.submit(_get_ready, thinks)
-        self._processes = set(multiprocessing.active_children()) - before
 
     def do(self, work: Callable[[bytes], bytes], jobs: Sequence[bytes]) -> Iterator[bytes]:
         """What comes of each job, in order. Raises `BrokenExecutor` where a process ended."""
@@ -73,9 +71,13 @@ class Crew:
         return self._pool.map(work, jobs)
 
     def terminate(self) -> None:
-        """End them, whatever they are at: `do` raises."""
+        """End them, whatever they are at: `do` raises.
+
+        All of them, those too that the pool began for a later job: one that is left waits for ever for what one that
+        was ended held, the lock of the queue of jobs.
+        """
         self._starting.join()
-        for process in self._processes:
+        for process in set(multiprocessing.active_children()) - self._others:
             process.terminate()
 
     def close(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from daemon.core.json_form import plain
 from daemon.market.calendar import MarketCalendar
 from daemon.report.summary import ReplaySummary
 from daemon.run.latency import parse_latency
-from daemon.run.many import Job
+from daemon.run.many import Crew, Job
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.run.split import EVER, Share, live_through, shares
 from tests.samples import CLOSE, DAY, HRM, LIVELY, OPEN, play, settings_of, wave, write_tape
@@ -112,3 +115,29 @@ def test_what_was_won_or_lost_before_is_there_for_entries(
     assert figures(together) == figures(alone)
     reasons = [entry["reason"] for entry in logs if entry["event"] == "played in one process"]
     assert bool(reasons) is (in_one and bool(slippage_bp))
+
+
+def nap(job: bytes) -> bytes:
+    """Work that takes a moment."""
+    time.sleep(0.2)
+    return job
+
+
+def test_processes_that_were_begun_late_end_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first is ready before the second is asked for, the pool begins that one when there is more to do."""
+    submit = ProcessPoolExecutor.submit
+
+    def one_by_one(pool: ProcessPoolExecutor, work: Any, *given: Any) -> Future[Any]:
+        future = submit(pool, work, *given)
+        if given == (False,):
+            future.result()
+            time.sleep(0.1)
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", one_by_one)
+    crew = Crew(2, thinks=False)
+    assert list(crew.do(nap, [b"a", b"b"])) == [b"a", b"b"]
+    closing = threading.Thread(target=crew.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
