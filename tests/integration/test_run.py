@@ -52,10 +52,8 @@ def pending(journal: Path) -> list[str]:
 def test_a_day_in_the_life(tape: Path, tmp_path: Path) -> None:
     """Healthy, trading, halted, flat, trading again, and ended with nothing pending; systemd heard of it all."""
     with running(tmp_path, tape, *CALM, "feed.speed=300") as daemon:
-        assert daemon.get("/healthz", token=False) == (
-            200,
-            {"healthy": True, "state": "healthy", "reasons": [], "warnings": []},
-        )
+        well = (200, {"healthy": True, "state": "healthy", "reasons": [], "warnings": []})
+        daemon.until("it is healthy", lambda: daemon.get("/healthz", token=False) == well)
         assert daemon.get("/status", token=False)[0] == 401
         daemon.until("a position", lambda: daemon.status()["open_positions"])
         status = daemon.status()
