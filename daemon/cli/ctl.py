@@ -414,12 +414,11 @@ def _switch(client: Client, model: str, reason: str | None, as_json: bool) -> No
 
 def _verdict(answer: OrderAnswer) -> str:
     before = " (as before: this key was used)" if answer.repeated else ""
-    if not answer.approved:
-        denied = typer.style("denied", "red", bold=True)
-        return f"{denied} by {answer.check}: {answer.value}, limit {answer.limit}{before}"
-    approved = typer.style("approved", "red" if answer.came_to_nothing else "green", bold=True)
+    colour = "red" if answer.came_to_nothing else "green"
+    word = typer.style("approved" if answer.approved else "denied", colour, bold=True)
+    name = f" as {answer.order_id}" if answer.approved else ""
     follow = "" if answer.came_to_nothing else "; `hrmd ctl orders` follows it"
-    return f"{approved} as {answer.order_id}{answer.standing}{before}{follow}"
+    return f"{word}{name}{answer.standing}{before}{follow}"
 
 
 def _command(client: Client, command: str, reason: str | None, as_json: bool, **body: str) -> None:

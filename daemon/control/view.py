@@ -341,13 +341,13 @@ class OrderAnswer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def words(self) -> str:
         """What became of it so far, for people."""
-        if not self.approved:
-            return f"denied by {self.check}: {self.value}, limit {self.limit}"
-        return f"approved{self.standing}"
+        return f"{'approved' if self.approved else 'denied'}{self.standing}"
 
     @property
     def standing(self) -> str:
-        """How an approved order stands, as the words after "approved"."""
+        """How it stands, as the words after "approved" or "denied"."""
+        if not self.approved:
+            return f" by {self.check}: {self.value}, limit {self.limit}"
         if self.came_to_nothing:
             return f", but {self.state.lower()}: {self.reason}"
         found = _STANDING.get(self.state, "")

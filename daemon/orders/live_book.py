@@ -49,9 +49,18 @@ from daemon.settings.orders import LiveBrokerSettings
 log = structlog.get_logger("execution")
 
 LEAST_PRICE = Decimal("0.0001")
-THRICE: Final = 3
+READINGS_OF_A_CHANGE: Final = 3
+"""So many readings must differ by as much before two positions that both changed in between are said to differ."""
 READS_TO_WRITE_OFF = 3
 """So many times at least the book must have been read without the order."""
+
+
+class _Suspect(msgspec.Struct, frozen=True):
+    """What both sides held of a symbol at a reading at which they differed, and at how many by as much."""
+
+    ours: int
+    theirs: int
+    readings: int = 1
 
 
 class LiveBook:
@@ -96,7 +105,7 @@ class LiveBook:
         self._foreign: dict[str, str] = {}
         self._other_product: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
-        self._suspects: dict[str, tuple[int, int, int]] = {}
+        self._suspects: dict[str, _Suspect] = {}
         self._actions: dict[str, list[PriceAdjusted]] = {}
         """What the broker has yet to make of what is held, each with how much of it that was."""
         self._terms = Terms()
@@ -230,7 +239,7 @@ class LiveBook:
 
         Where both changed in between by as much, as where it is traded on, thrice: a reading may cross a fill.
         """
-        suspects: dict[str, tuple[int, int, int]] = {}
+        suspects: dict[str, _Suspect] = {}
         for symbol in {*held, *self.positions, *self.halted}:
             self._count_anew(symbol, held.get(symbol, 0))
             ours, theirs = self.positions[symbol] + self._elsewhere[symbol], held.get(symbol, 0)
@@ -239,10 +248,12 @@ class LiveBook:
                     self._publish(SymbolResumed(ts=self._now, symbol=symbol, reason=f"both hold {ours}"))
                 continue
             reason = f"position: the broker holds {theirs}, the journal {ours}"
-            before = self._suspects.get(symbol, (0, 0, 0))
-            seen = before[2] + 1 if before[1] - before[0] == theirs - ours else 1
-            suspects[symbol] = (ours, theirs, seen)
-            again = before[:2] == (ours, theirs) or seen >= THRICE
+            before = self._suspects.get(symbol)
+            by_as_much = before is not None and before.theirs - before.ours == theirs - ours
+            now = _Suspect(ours, theirs, before.readings + 1 if before is not None and by_as_much else 1)
+            suspects[symbol] = now
+            unchanged = before is not None and (before.ours, before.theirs) == (ours, theirs)
+            again = unchanged or now.readings >= READINGS_OF_A_CHANGE
             if again and self.halted.get(symbol) != reason:
                 self.halted[symbol] = reason
                 log.error("positions differ", symbol=symbol, broker=theirs, journal=ours)
@@ -293,7 +304,7 @@ class LiveBook:
     @property
     def held(self) -> Mapping[str, int]:
         """What an order would open or close: our positions, the broker's where both are known to differ."""
-        theirs = {symbol: self._suspects[symbol][1] - self._elsewhere[symbol] for symbol in self.halted}
+        theirs = {symbol: self._suspects[symbol].theirs - self._elsewhere[symbol] for symbol in self.halted}
         return {**self.positions, **theirs}
 
     @property

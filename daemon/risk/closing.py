@@ -249,7 +249,7 @@ class Closing:
         """Whether something is left that the broker has, too: what it has not waits in `symbols` until it says so."""
         entry = self._book.of(symbol)
         works = entry.working_buys or entry.working_sells
-        return self._is_left(symbol) and bool(works or self._book.closable(symbol))
+        return symbol not in self._over and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
         """Whether something of a symbol is held, or works and may yet become a position."""

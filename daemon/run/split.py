@@ -98,7 +98,7 @@ def short_of_money(before: Decimal, told: Sequence[Told]) -> str:
     An entry was made, or denied, that with what had been won or lost by then wouldn't have been.
     """
     for one in told:
-        if before and one.least_left is not None and (one.least_left < 0 or one.least_left + before < 0):
+        if before and one.least_left is not None and one.least_left + min(before, Decimal(0)) < 0:
             return f"{before:+,.2f} rupees of earlier sessions decide whether an entry can be paid for"
         before += one.won
     return ""
