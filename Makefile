@@ -9,11 +9,13 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 # $(call install,EXTRAS): hrmd as it lies here into .venv. fyers-apiv3 pins versions of its own, which are not taken.
+# The pip that comes with Python 3.11 takes twice as long as a newer one, and does where none can be had.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps fyers-apiv3
+	-$(BIN)/pip install -qq --disable-pip-version-check 'pip>=25'
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
+	$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt --no-deps fyers-apiv3
 endef
 comma := ,
 

@@ -33,9 +33,11 @@ class Agent:
 
 @pytest.fixture
 def collector() -> Iterator[None]:
-    """Back to how it was."""
+    """Back to how `tests/conftest.py` left it."""
     yield
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def app_of(tmp_path: Path) -> App:
