@@ -259,7 +259,7 @@ class SimHand:
         self._schedule(self._write_s())
 
     def join(self, wait_s: float | None = None) -> bool:
-        """Take what turns are left; on a disk that hangs the process waits, and time passes for all."""
+        """Take what turns are left; while a disk hangs, or between two turns, the process waits and time passes for all."""
         while self._turn is not None:
             self._take()
             if self._held is not None:
@@ -268,6 +268,8 @@ class SimHand:
                 if self._disk.hangs:
                     return False
                 self._go_on()
+            elif self._due is not None:
+                self._loop.now_ns = max(self._loop.now_ns, math.ceil(self._due.when() * NS_PER_S))
         return True
 
     def take_one(self) -> None:

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,8 +26,14 @@ from tests.simulation.world import World
 IN_MEMORY = Path("/dev/shm")
 STATES = "STATE_DIRECTORY"
 PREFIX = "hrmd-simulation-"
+STANDS_S = 120.0
+"""More processor time than any session takes."""
 YOUNG_S = 600.0
 """More than any session takes; sessions of versions that lock nothing are left in peace so long, too."""
+
+
+class StandsError(KeyboardInterrupt):
+    """A session computed and computed: it goes through its tasks and its loop as Ctrl-C does."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -69,7 +76,8 @@ def simulate(plan: Plan) -> Result:
                 wrapper_class=structlog.make_filtering_bound_logger(30),
                 cache_logger_on_first_use=False,
             )
-            world.run()
+            with _watched(world):
+                world.run()
             rows = journal_rows(world.computer.journal).replace(os.fsencode(directory), b"")
     finally:
         if collects:
@@ -85,6 +93,24 @@ def simulate(plan: Plan) -> Result:
         plan=plan, broken=world.watch.broken, pairs=world.pairs, counts=counts, digest=digest, lives=world.lives,
         cpu_s=time.process_time() - began, active_s=world.active_s, log=world.log,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _watched(world: World) -> Iterator[None]:
+    """A session in which time doesn't pass breaks a promise, instead of taking a night and all memory."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise StandsError
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, STANDS_S)
+    try:
+        yield
+    except StandsError:
+        world.watch.breaks("time passes", f"it computed for {STANDS_S:.0f} s without coming to an end")
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextlib.contextmanager
