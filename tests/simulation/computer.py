@@ -259,7 +259,7 @@ class SimHand:
         self._schedule(self._write_s())
 
     def join(self, wait_s: float | None = None) -> bool:
-        """Take what turns are left; while a disk hangs, or between two turns, the process waits and time passes for all."""
+        """Take what turns are left; while a disk hangs and between turns the process waits, and time passes for all."""
         while self._turn is not None:
             self._take()
             if self._held is not None:
