@@ -30,7 +30,7 @@ from daemon.preflight import Finding, State, bad, doubtful, good
 from daemon.report import tables
 from daemon.risk.book import RiskBook
 from daemon.risk.lots import LotWatch
-from daemon.run.preflight import calendar_finding, live_findings
+from daemon.run.findings import calendar_finding, live_findings
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import build_agents
 from daemon.strategy.build import build_strategies

@@ -17,7 +17,7 @@ from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.records import MarketState
 from daemon.orders.venue import Funds
 from daemon.preflight import Finding, State, skew_finding
-from daemon.run.preflight import (
+from daemon.run.findings import (
     calendar_finding,
     live_findings,
     master_finding,
