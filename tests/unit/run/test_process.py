@@ -78,7 +78,7 @@ def test_who_is_asked_to_end_ends_those_that_work_for_it(tmp_path: Path, number:
     script = tmp_path / "working.py"
     script.write_text(WORKING)
     process = subprocess.Popen(
-        ["env", "--default-signal=HUP", f"PYTHONPATH={ROOT}", sys.executable, str(script)], cwd=ROOT,
+        ["env", "--default-signal=HUP,INT", f"PYTHONPATH={ROOT}", sys.executable, str(script)], cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
