@@ -280,7 +280,8 @@ def feed(readings: Readings) -> Check:
     if stale.get(None) == NO_LINK_YET:
         return doubtful("feed", NO_LINK_YET, "it is being made; entries are denied meanwhile")
     if readings.clock_held and stale.get(None) == readings.clock_held:
-        return doubtful("feed", f"the feed is stale: {stale[None]}", "see clock; entries are denied meanwhile")
+        found = doubtful("feed", f"the feed is stale: {stale[None]}", "see clock; entries are denied meanwhile")
+        return msgspec.structs.replace(found, part_of="clock")
     if None in stale:
         return bad(
             "feed",

@@ -263,4 +263,5 @@ def test_ticks_that_wait_for_the_venue_s_time_are_a_matter_of_the_clock() -> Non
     """How grave it is, is said there."""
     found = checks({"stale": {None: "time?"}, "clock_held": "time?", "clock_trouble": "hours"})
     assert (found["feed"].status, found["feed"].text) == (WARN, "the feed is stale: time?")
+    assert (found["feed"].part_of, found["clock"].part_of) == ("clock", "")
     assert (found["clock"].status, found["clock"].text) == (FAIL, "hours")
