@@ -88,7 +88,10 @@ def test_who_is_asked_to_end_ends_those_that_work_for_it(tmp_path: Path, number:
     else:
         os.killpg(process.pid, number)
     kept = "stopped: what is done is kept, and the same command goes on from there"
-    assert process.communicate(timeout=60) == (f"{kept}\nended\n", "")
+    try:
+        assert process.communicate(timeout=60) == (f"{kept}\nended\n", "")
+    finally:
+        process.kill()
     assert process.returncode == 0
 
 
