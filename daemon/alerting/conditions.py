@@ -72,11 +72,12 @@ def without_advice(text: str) -> str:
 
 
 def of_checks(checks: Iterable[Check]) -> list[Condition]:
-    """Those that aren't as they should be, with what to do."""
+    """Those that aren't as they should be, with what to do; what is part of another one isn't told by itself."""
+    wrong = {check.name: check for check in checks if check.status is not CheckStatus.OK}
     return [
         condition(AlertKind(check.name), _SEVERITY[check.status], _ADVICE.join(filter(None, (check.text, check.do))))
-        for check in checks
-        if check.status is not CheckStatus.OK
+        for check in wrong.values()
+        if check.part_of not in wrong
     ]
 
 

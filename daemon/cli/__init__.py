@@ -1,7 +1,7 @@
 """The command line: one module a command, errors and exit codes in one place.
 
 Exit codes: 0 done, 1 a check said no, 2 bad usage or settings (one line that names the key or file), 3 a fault,
-4 an end on a disk that hangs.
+4 an end on a disk that hangs, 130 asked to end before it was done.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typer.exceptions import Abort, TyperException
 
 from daemon import __version__
 from daemon.cli.lazy import Later, LazyGroup
+from daemon.cli.options import INTERRUPTED
 from daemon.core.errors import HrmdError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -103,7 +104,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _misused(error)
     except (KeyboardInterrupt, Abort):
         _complain("interrupted")
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has had enough
         _forget_stdout()
         return 0
@@ -117,6 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         structlog.get_logger("cli").exception("fault")
         _complain(f"fault: {type(error).__name__}: {error}")
         return 3
+    if result == INTERRUPTED:
+        _complain("interrupted")
     return result if isinstance(result, int) else 0
 
 

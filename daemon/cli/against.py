@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from daemon.cli.options import print_json, run_loop
+from daemon.cli.options import INTERRUPTED, print_json, run_loop
 
 if TYPE_CHECKING:
     from daemon.run.against import Parity
@@ -59,7 +59,7 @@ def replay_against(
         )
         run_loop(interruptible(session))
         if session.interrupted:
-            return 130
+            return INTERRUPTED
         decided = session.app.strategy.strategies.get(RUNG)
         parity = day.compare(again, model_hash_of(decided), tapes, late.name)
     if as_json:

@@ -233,7 +233,7 @@ def rollback(
     reason: Reason = None, config: Config = None, overrides: Overrides = None, url: Url = None,
     token_file: TokenFile = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Put the strategy in charge that was before, else the next of the ladder; never flat."""
+    """Put the strategy in charge that was before, else the next of the ladder; never flat, never who failed."""
     _command(Client.of(config, overrides, url, token_file), "rollback", reason, as_json)
 
 

@@ -28,6 +28,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON doc
 
 T = TypeVar("T")
 
+INTERRUPTED = 130
+"""The exit code of what was asked to end before it was done."""
+
 
 def settings_and_logs(config: Path | None, overrides: list[str] | None, model: str | None = None) -> Settings:
     """Load settings and set up logging by them; `model`: the key of the model whose shape they follow.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
+from daemon.cli.options import INTERRUPTED, AsJson, Config, Overrides, naming, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def replay(
 ) -> int:
     """Replay recorded ticks through the whole daemon."""
     from daemon.run.outputs import ReplayOutputs
+    from daemon.run.process import ended_in_order
 
     changes = list(overrides or [])
     outputs = ReplayOutputs(
@@ -103,23 +105,22 @@ def replay(
             raise UsageError("--lookahead writes nothing: without outputs, --workers and --sensitivity")
         from daemon.cli.lookahead import check_lookahead
 
-        check_lookahead(settings_and_logs(config, changes), tapes, symbol or [], latency or "zero", as_json=as_json)
+        with ended_in_order():
+            check_lookahead(settings_and_logs(config, changes), tapes, symbol or [], latency or "zero", as_json=as_json)
         return 0
     settings = settings_and_logs(config, changes)
-    crew = None
-    if workers > 1:
-        from daemon.run.many import Crew, not_to_be_split, thinks
+    with ExitStack() as stack:
+        stack.enter_context(ended_in_order())
+        crew = None
+        if workers > 1:
+            from daemon.run.many import Crew, not_to_be_split, thinks
 
-        if not not_to_be_split(settings, journal, ticks_out):
-            crew = Crew(workers - 1, thinks=thinks(settings))  # before this process imports what it needs itself
-    try:
+            if not not_to_be_split(settings, journal, ticks_out):  # before this process imports what it needs itself
+                crew = stack.enter_context(closing(Crew(workers - 1, thinks=thinks(settings))))
         return _played(
             settings, tapes, symbol or [], latency or "zero", outputs, workers, crew, sensitivity=sensitivity,
             as_json=as_json,
         )  # fmt: skip
-    finally:
-        if crew is not None:
-            crew.close()
 
 
 def _played(
@@ -149,7 +150,7 @@ def _played(
         print_summary(Console(), summary, session.trades)
         for path in session.written:
             typer.echo(f"wrote {path}")
-    return 130 if session.interrupted else 0
+    return INTERRUPTED if session.interrupted else 0
 
 
 def chosen(strategy: str | None, model: Path | None, changes: list[str], named: object) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +50,7 @@ def sweep(
     from daemon.run.fleet import fleet_of
     from daemon.run.latency import parse_latency
     from daemon.run.output_tables import write_table
+    from daemon.run.process import ended_in_order
     from daemon.run.sweep import METRICS, PRUNERS, SAMPLERS, Sweep, ranked, wanted_of
     from daemon.run.sweep_table import trials_table
 
@@ -63,12 +66,9 @@ def sweep(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
     )  # fmt: skip
-    fleet = fleet_of(address, workers)
-    try:
+    with ended_in_order(partial(typer.echo, err=True)), closing(fleet_of(address, workers)) as fleet:
         made = Sweep(wanted, out / "study.sqlite")
         rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
-    finally:
-        fleet.close()
     write_table(trials_table(rows), out / "trials.parquet")
     write_sweep(out / "sweep.html", rows, made.tried(simulated=played.simulated))
     if as_json:

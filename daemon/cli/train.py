@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from daemon.cli.options import AsJson, Config, Overrides, check_out, print_json, settings_and_logs
+from daemon.cli.options import INTERRUPTED, AsJson, Config, Overrides, check_out, print_json, settings_and_logs
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
@@ -139,7 +139,7 @@ def train(
         typer.echo(f"{said}; try: hrmd {_next(bars, trained.artifact, border)}")
     else:
         typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
-    return 0 if trained.artifact is not None else 130
+    return 0 if trained.artifact is not None else INTERRUPTED
 
 
 def _said_best(result: TrainResult) -> str:

@@ -72,6 +72,10 @@ class Commanding:
         if word != "rollback":
             return _EVENTS[word](ts=ts, reason=reason, who=who), word
         status = await self._context.bridge.look(self._context.view.status)
+        left = status.strategy_left
+        if not status.rollback_to and left:
+            mended = f"once that is mended: hrmd ctl strategy {left}"
+            return None, f"rollback: {left} was left by itself ({status.strategy_reason}); {mended}"
         if not status.rollback_to:
             return None, f"rollback: nobody is there to go back to from {status.strategy}; name one: strategy NAME"
         said = f"rollback to {status.rollback_to}"

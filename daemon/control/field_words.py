@@ -67,6 +67,7 @@ COMMON = {
     "order_id": "Our own id of the order",
     "orders": "Orders",
     "outline": "The same without symbols and money",
+    "part_of": "The check that has the cause, where it is another one",
     "price": "Rupees",
     "quantity": "Units of the instrument; signed where it is held",
     "realised_pnl": "Before costs, rupees",

@@ -48,7 +48,7 @@ COMMANDS = {
     "resume": "Trade again",
     "reduce": "Only close from now on",
     "flatten": "Cancel working orders and close every position",
-    "rollback": "Put the strategy in charge that was before, else the next of the ladder; never flat",
+    "rollback": "Put the strategy in charge that was before, else the next of the ladder; never flat, never who failed",
     "lock": "Nothing is done by itself about the strategy in charge any more",
     "unlock": "It is again",
 }

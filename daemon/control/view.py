@@ -144,6 +144,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Those that `/control/strategy` can put in charge, best first."""
     rollback_to: str = ""
     """Whom `/control/rollback` puts in charge; "" where nobody is there."""
+    strategy_left: str = ""
+    """The better strategy that was left by itself, for `strategy_reason`; no rollback puts it back. "" where none."""
     strategy_lock: str = ""
     """Why nothing is done by itself about the strategy in charge, "" where it is."""
     strategy_lock_who: str = ""

@@ -7,7 +7,7 @@ publishes is answered, in the same step, by an approval or a denial.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from math import inf
 from typing import Final
@@ -63,6 +63,7 @@ from daemon.core.events import (
     TradingState,
     TradingStateChanged,
 )
+from daemon.core.ids import decision_id
 from daemon.market.calendar import Session
 from daemon.market.overnight import OvernightLimit
 from daemon.risk.book import RiskBook
@@ -248,13 +249,31 @@ class RiskActor(Actor):
         """What it wants, unless stop and target have to make room first."""
         self._submitting.look_at_lease()
         self._take_off_rest(decision)
-        if self._waits_for_room(decision):
+        owed = set(self.closing.retries.owed)
+        if not self._waits_for_room(decision):
+            intent = self._builder.build(decision, self.book)
+            if intent is not None:
+                self.closing.retries.owed.pop(intent.symbol, None)
+                self._submitting.submit_wish(intent)
+        self._owe_what_differs(decision, owed)
+
+    def _owe_what_differs(self, decision: Decision, owed: Collection[str]) -> None:
+        """What an exit couldn't close since the broker holds less than the journal is closed once they agree.
+
+        `owed`: the symbols of which an exit was owed before, and that was said.
+        """
+        side = {Action.CLOSE_LONG: Side.SELL, Action.CLOSE_SHORT: Side.BUY}.get(decision.action)
+        symbol = self._gate.instruments.traded_as(decision.symbol)
+        held, closable = self.book.of(symbol).position, self.book.closable(symbol)
+        if side is None or held * side.sign >= 0 or closable == held:
             return
-        intent = self._builder.build(decision, self.book)
-        if intent is None:
-            return
-        self.closing.retries.owed.pop(intent.symbol, None)
-        self._submitting.submit_wish(intent)
+        self.closing.retries.owed[symbol] = (side, decision.reason)
+        if symbol not in owed:
+            log.error(
+                "an exit waits until broker and journal agree", symbol=symbol, held=held, closable=closable,
+                why=self.book.halted.get(symbol, ""), decision=decision_id(decision.symbol, decision.ts_bar),
+                reason=decision.reason,
+            )  # fmt: skip
 
     def _take_off_rest(self, decision: Decision) -> None:
         """What still waits of the entry of a position would open it again after it is closed."""
@@ -306,7 +325,8 @@ class RiskActor(Actor):
         if protector.waits(symbol) and not protector.holds_up(symbol):
             self._go_on(symbol)
         retries = self.closing.retries
-        owed = symbol in retries.owed and not retries.puts_off(symbol, self._clock.now_ns())
+        puts_off = retries.puts_off(symbol, self._clock.now_ns()) or not self.book.closable(symbol)
+        owed = symbol in retries.owed and not puts_off
         closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
 

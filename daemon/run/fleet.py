@@ -7,17 +7,15 @@ of a job depends on the job alone, whoever does it; replays come in the order of
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any, Protocol
 
 import msgspec
 
 from daemon.core.errors import UsageError
 from daemon.report.summary import ReplaySummary
-from daemon.run.many import Job, cores, play, played, processes, quieten
+from daemon.run.many import Job, Processes, cores, play, played, quieten
 
 Work = Callable[[bytes], bytes]
 """A function of a module, from a job to what came of it."""
@@ -40,8 +38,7 @@ class LocalFleet:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._before = set(multiprocessing.active_children())
-        self._pool: ProcessPoolExecutor | None = processes(workers) if workers > 1 else None
+        self._pool = Processes(workers) if workers > 1 else None
 
     def play(self, jobs: Sequence[Job]) -> Iterator[ReplaySummary]:
         """All of them, in order."""
@@ -65,7 +62,7 @@ class LocalFleet:
         try:
             while True:
                 while len(doing) < self._workers and (one := next(left, None)) is not None:
-                    doing[self._pool.submit(_undisturbed, work, one[1])] = one[0]
+                    doing[self._pool.submit(work, one[1])] = one[0]
                 if not doing:
                     return
                 for done in wait(doing, return_when=FIRST_COMPLETED).done:
@@ -77,16 +74,12 @@ class LocalFleet:
             ) from None
         finally:
             if doing:
-                self._terminate()
+                self._pool.terminate()
 
     def close(self) -> None:
-        """Let the processes go."""
+        """Let the processes go, whatever they are at."""
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def _terminate(self) -> None:
-        for process in set(multiprocessing.active_children()) - self._before:
-            process.terminate()
+            self._pool.close()
 
 
 class RayFleet:
@@ -141,12 +134,6 @@ class RayFleet:
 def fleet_of(address: str | None, workers: int) -> LocalFleet | RayFleet:
     """The cluster where one is named, else so many processes here; 0: one a core."""
     return RayFleet(address) if address is not None else LocalFleet(workers or cores())
-
-
-def _undisturbed(work: Work, job: bytes) -> bytes:
-    """Ctrl-C reaches all processes of a terminal; whoever gave the job ends it, in order."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return work(job)
 
 
 def _on_cluster(work: Work, job: bytes) -> bytes:

@@ -12,6 +12,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 import pyarrow.parquet as pq
 
 from daemon.core.events import Decision, Event
-from daemon.run.many import Job, processes
+from daemon.run.many import Job, Processes
 from daemon.settings.tree import Settings
 from daemon.tape.format import TapeReader
 
@@ -79,7 +80,7 @@ def look_ahead(
 
 def apart(job: Job) -> list[Decision]:
     """In a process of its own."""
-    with processes(1) as pool:
+    with closing(Processes(1)) as pool:
         told = pool.submit(_decided, msgspec.json.encode(job)).result()
     return msgspec.json.decode(told, type=list[Decision])
 

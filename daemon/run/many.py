@@ -10,10 +10,13 @@ import asyncio
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import msgspec
@@ -46,7 +49,7 @@ def play_all(jobs: Sequence[Job], workers: int) -> Iterator[ReplaySummary]:
     if workers == 1 or len(jobs) == 1:
         yield from map(play, jobs)
         return
-    with processes(min(workers, len(jobs))) as pool:
+    with closing(Processes(min(workers, len(jobs)))) as pool:
         for told in pool.map(played, [msgspec.json.encode(job) for job in jobs]):
             yield msgspec.json.decode(told, type=ReplaySummary)
 
@@ -56,8 +59,7 @@ class Crew:
 
     def __init__(self, count: int, *, thinks: bool) -> None:
         """`thinks`: whether there is a network, for which they import what thinks."""
-        self._pool = processes(count, thinks=thinks)
-        self._others = set(multiprocessing.active_children())
+        self._pool = Processes(count, thinks=thinks)
         self._starting = threading.Thread(target=self._start, args=(count, thinks), name="crew")
         self._starting.start()  # it waits for the imports, and whoever made this has some of his own
 
@@ -71,19 +73,14 @@ class Crew:
         return self._pool.map(work, jobs)
 
     def terminate(self) -> None:
-        """End them, whatever they are at: `do` raises.
-
-        All of them, those too that the pool began for a later job: one that is left waits for ever for what one that
-        was ended held, the lock of the queue of jobs.
-        """
+        """End them, whatever they are at: `do` raises."""
         self._starting.join()
-        for process in set(multiprocessing.active_children()) - self._others:
-            process.terminate()
+        self._pool.terminate()
 
     def close(self) -> None:
         """End them and let go of them; calling it again does nothing."""
-        self.terminate()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._starting.join()
+        self._pool.close()
 
 
 def not_to_be_split(settings: Settings, *written: Path | None) -> str:
@@ -111,19 +108,53 @@ def _get_ready(thinks: bool) -> None:
         importlib.import_module(name)
 
 
-def processes(workers: int, *, thinks: bool = True) -> ProcessPoolExecutor:
+class Processes(ProcessPoolExecutor):
     """Fresh ones: a fork of this process would copy threads of torch and of the journal half done.
 
     On Linux they are forked from one that has imported what they need, and done nothing else: once for all of them.
     """
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(_needed(thinks))
-    return ProcessPoolExecutor(workers, context, initializer=_begin)
+
+    def __init__(self, workers: int, *, thinks: bool = True) -> None:
+        """`thinks`: whether there is a network, for which they import what thinks."""
+        self._others = set(multiprocessing.active_children())
+        context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        context.set_forkserver_preload(_needed(thinks))
+        if sys.platform == "linux":
+            for begin in (resource_tracker.ensure_running, forkserver.ensure_running):
+                with _undisturbed():  # once for each: as the first begins it lets Ctrl-C through again
+                    begin()
+        super().__init__(workers, context, initializer=_begin)
+
+    def terminate(self) -> None:
+        """End them, whatever they are at: SIGTERM, at which a training keeps its state.
+
+        All of them, those too that were begun for a later job: one that is left waits for ever for what one that was
+        ended held, the lock of the queue of jobs.
+        """
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.terminate()
+
+    def close(self) -> None:
+        """End them and let go of them; calling it again does nothing."""
+        self.terminate()
+        self.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """What begins here never hears of Ctrl-C and hangups, which reach all processes of a terminal: we end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:
     """Of each process: it ends with whoever started it, were that one killed; a pool's would wait for work for ever."""
     quieten()
+    for number in (signal.SIGINT, signal.SIGHUP):  # they reach all processes of a terminal: who began it ends it
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 

@@ -9,8 +9,11 @@ import asyncio
 import resource
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STATM = Path("/proc/self/statm")
@@ -21,15 +24,41 @@ OPEN_FILES = 8192
 
 
 def on_ending(call: Callable[[signal.Signals], None]) -> None:
-    """Call with the signal when one asks for the end, from the running loop.
-
-    A hangup that is ignored from the start (nohup) stays ignored: whoever did so wants the daemon to outlive the
-    terminal.
-    """
+    """Call with the signal when one asks for the end, from the running loop."""
     loop = asyncio.get_running_loop()
-    for number in ENDING:
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, call, number)
+    for number in _heard():
+        loop.add_signal_handler(number, call, number)
+
+
+@contextmanager
+def ended_in_order(told: Callable[[str], None] | None = None) -> Iterator[None]:
+    """SIGTERM and a hangup end what is done here as Ctrl-C does, so that it ends those that work for it.
+
+    Only in the main thread, which alone hears of signals. `told`: who hears that what is done is kept, where it is.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, interrupt) for number in _heard() if number is not signal.SIGINT}
+    try:
+        yield
+    except KeyboardInterrupt:
+        if told is not None:
+            told("stopped: what is done is kept, and the same command goes on from there")
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    """Those that ask for the end. A hangup that is ignored from the start (nohup) is to be outlived."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in ENDING if number is not signal.SIGHUP or not ignored]
 
 
 def allow_open_files(wanted: int = OPEN_FILES) -> int:

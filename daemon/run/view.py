@@ -158,6 +158,7 @@ class DaemonView:
             strategy_who=app.supervisor.who,
             strategies=ladder.within_reach,
             rollback_to=app.supervisor.rollback_to,
+            strategy_left=app.supervisor.left,
             strategy_lock=care.stairs.locked,
             strategy_lock_who=app.supervisor.locked_by,
             strategy_steps=[step.value for step in care.stairs.taken],

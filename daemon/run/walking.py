@@ -10,18 +10,17 @@ from __future__ import annotations
 import datetime as dt
 import os
 import pickle
-import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 
 import msgspec
 
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.run.files_of_bars import file_data
 from daemon.run.fleet import Fleet
+from daemon.run.process import ended_in_order
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from models.checkpoint import load_model
@@ -103,7 +102,7 @@ def train_all(
     if done:
         told(f"{done} of {len(rounds)} rounds were done before")
     work = fleet.finished(train_apart, map(msgspec.json.encode, jobs))
-    with _ended_in_order(told), closing(work) as finished:
+    with ended_in_order(told), closing(work) as finished:
         for number, came in finished:
             outcome, job = msgspec.msgpack.decode(came, type=RoundTold), jobs[number]
             for note in outcome.notes:
@@ -161,7 +160,7 @@ def thoughts_of(
         pickle.dumps((count, model, part.with_past(model.config.features.past_sessions), hrm, settings, costs))
         for model, part in models
     )
-    with _ended_in_order(), closing(fleet.finished(think_apart, jobs)) as finished:
+    with ended_in_order(), closing(fleet.finished(think_apart, jobs)) as finished:
         found = {place: pickle.loads(came) for place, came in finished}
     return [found[place] for place in range(len(models))]
 
@@ -192,24 +191,3 @@ class _Notes:
     def __call__(self, report: Report) -> None:
         if isinstance(report, NoteReport):
             self._lines.append(f"{report.kind}: {report.text}")
-
-
-@contextmanager
-def _ended_in_order(told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
-    """SIGTERM ends this process as Ctrl-C does, so that it ends those that work for it; only in the main thread."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # signals belong to the main thread
-        yield
-        return
-    try:
-        yield
-    except KeyboardInterrupt:
-        told("stopped: what is done is kept, and the same command goes on from there")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

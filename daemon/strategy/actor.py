@@ -209,7 +209,7 @@ class StrategyActor(Actor):
             self.active, self._shadow = event.new, ""
             self._hangs.forgive(event.new)
             if event.new in self.strategies:
-                self._begin_anew(event.new)
+                return self._begin_anew(event.new)
         elif isinstance(event, EaseStrategy):
             return self._ease(event)
         elif isinstance(event, CanaryChanged):
@@ -232,10 +232,22 @@ class StrategyActor(Actor):
         """Let the thread go; one that hangs isn't waited for."""
         self._thinker.close()
 
-    def _begin_anew(self, name: str) -> None:
-        """All its depth, and nothing remembered of before: who is put in charge has a clean record."""
-        ease(self.strategies[name], Mitigation.BACK)
-        ease(self.strategies[name], Mitigation.CLEAR_CACHES)
+    def _begin_anew(self, name: str) -> Awaitable[None] | None:
+        """All its depth, and nothing remembered of before: who is put in charge has a clean record.
+
+        Who has hung is made anew once more: the first time it may have failed, and made one that thinks as little.
+        """
+        strategy = self.strategies[name]
+        ease(strategy, Mitigation.BACK)
+        if name in self._renewals and isinstance(strategy, Renewable):
+            return self._renew(name, strategy)
+        ease(strategy, Mitigation.CLEAR_CACHES)
+        return None
+
+    def _renew(self, name: str, strategy: Renewable) -> Awaitable[None] | None:
+        """Make it anew beside the loop; a replay waits for it, so that how long it takes decides nothing."""
+        renewing = self._renewals[name] = self._thinker.aside(strategy.renewed)
+        return _until(renewing) if self._limit.hangs_per_day is None else None
 
     def _ease(self, event: EaseStrategy) -> Awaitable[None] | None:
         """Do what the supervisor asks for; said when it is done, after the decisions that were made without it."""
@@ -245,7 +257,7 @@ class StrategyActor(Actor):
         renewing = None
         if event.step is Mitigation.RENEW:
             if isinstance(strategy, Renewable) and event.strategy not in self._renewals:
-                renewing = self._renewals[event.strategy] = self._thinker.aside(strategy.renewed)
+                renewing = self._renew(event.strategy, strategy)
         elif event.strategy not in self._renewals:  # a thread that was left behind may be at it still
             ease(strategy, event.step)
         self.bus.publish(
@@ -253,8 +265,7 @@ class StrategyActor(Actor):
                 ts=event.ts, step=event.step, strategy=event.strategy, trigger=event.trigger, evidence=event.evidence
             )
         )
-        patient = self._limit.hangs_per_day is None  # a replay waits, so that how long it takes decides nothing
-        return _until(renewing) if renewing is not None and patient else None
+        return renewing
 
     def _decided(self, complexity: Complexity) -> bool:
         """Whether somebody decides on it: not on a future that is traded for its index."""

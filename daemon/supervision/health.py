@@ -55,6 +55,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None = None
     """How old what was found is, where it isn't of now."""
     do: str = ""
+    part_of: str = ""
+    """The check that has the cause, and whose alert tells of this one, too; "" where it is a cause itself."""
 
     @property
     def said_to_all(self) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from daemon.settings.health import HealthSettings
 from daemon.supervision.baseline import say
 from daemon.supervision.health import Check, CheckStatus, Limits, Was, bad, doubtful, good, measured
-from daemon.supervision.health_readings import Measurements, ModelFile, Readings
+from daemon.supervision.health_readings import BrokerReading, Measurements, ModelFile, Readings
 from daemon.supervision.health_window import Figures
 from daemon.supervision.memory import GB, MemoryLimits
 from strategies.base import HUNG, RAISED, UNFIT
@@ -224,11 +224,21 @@ def budget(readings: Readings) -> Check:
 
 
 def broker(readings: Readings) -> Check:
-    """Whether the broker answers."""
-    found = readings.broker
-    if readings.calls and (found is None or not found.trouble):
-        do = "mend the disk of its calls_file; until then other programs of the account may use up its calls"
-        return doubtful("broker", readings.calls, do, "past calls can't be recorded")
+    """Whether the broker answers, and whether what it was asked can be recorded."""
+    check = _answers(readings.broker)
+    if not readings.calls:
+        return check
+    unrecorded = "past calls can't be recorded"
+    do = "mend the disk of its calls_file; until then other programs of the account may use up its calls"
+    if check.status is CheckStatus.OK:
+        return msgspec.structs.replace(doubtful("broker", readings.calls, do, unrecorded), age_s=check.age_s)
+    return msgspec.structs.replace(
+        check, text=f"{check.text}; {readings.calls}", do=f"{check.do}; {do}",
+        outline=f"{check.outline or check.text}; {unrecorded}",
+    )  # fmt: skip
+
+
+def _answers(found: BrokerReading | None) -> Check:
     if found is None:
         return good("broker", "orders go to the simulated venue")
     if found.trouble:
@@ -270,7 +280,8 @@ def feed(readings: Readings) -> Check:
     if stale.get(None) == NO_LINK_YET:
         return doubtful("feed", NO_LINK_YET, "it is being made; entries are denied meanwhile")
     if readings.clock_held and stale.get(None) == readings.clock_held:
-        return doubtful("feed", f"the feed is stale: {stale[None]}", "see clock; entries are denied meanwhile")
+        found = doubtful("feed", f"the feed is stale: {stale[None]}", "see clock; entries are denied meanwhile")
+        return msgspec.structs.replace(found, part_of="clock")
     if None in stale:
         return bad(
             "feed",

@@ -136,6 +136,11 @@ class Ladder:
         """The rungs that can be put in charge: the one that the run began with, and those below it."""
         return [rung for rung in self._rungs[self._first :] if rung not in self._missing]
 
+    @property
+    def above(self) -> list[str]:
+        """The better ones than that in charge that can be put in charge."""
+        return [rung for rung in self._rungs[self._first : self.rung] if rung not in self._missing]
+
     def take(self, rung: str) -> None:
         """Put `rung` in charge, with a clean record."""
         self.active = rung
@@ -413,9 +418,17 @@ class Supervisor(Actor):
         return lines
 
     @property
+    def left(self) -> str:
+        """The better strategy that was left by itself for the one in charge, "" where none was."""
+        return self.before if self.who == ITSELF and self.before in self.ladder.above else ""
+
+    @property
     def rollback_to(self) -> str:
-        """Who a rollback would put in charge: who was before, else the next rung; never flat, "" where nobody."""
-        able = set(self.ladder.within_reach) - {"flat", self.ladder.active}
+        """Who a rollback would put in charge: who was before, else the next rung; "" where nobody.
+
+        Never flat, and never who was left by itself: it would do the same again.
+        """
+        able = set(self.ladder.within_reach) - {"flat", self.ladder.active, self.left}
         return next((rung for rung in (self.before, self.ladder.below()) if rung in able), "")
 
     def _swap(self, rung: str, reason: str, who: str = "") -> None:

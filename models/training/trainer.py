@@ -394,9 +394,13 @@ def threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
-    """Remember SIGTERM and SIGINT instead of dying of them; outside the main thread nothing is changed."""
+    """Remember what asks for the end instead of dying of it; outside the main thread nothing is changed.
+
+    A hangup that is ignored (nohup) is to be outlived.
+    """
     seen: list[int] = []
-    names = (signal.SIGTERM, signal.SIGINT)
+    names = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    names = [name for name in names if name is signal.SIGTERM or signal.getsignal(name) is not signal.SIG_IGN]
     try:
         before = [signal.signal(name, lambda number, _: seen.append(number)) for name in names]
     except ValueError:  # signals belong to the main thread

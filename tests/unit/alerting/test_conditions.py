@@ -101,6 +101,16 @@ def test_a_check_is_as_grave_as_its_status() -> None:
     ]
 
 
+def test_what_another_check_tells_is_no_alert_of_its_own() -> None:
+    """A clock that jumped makes the feed stale: one cause, one alert; unless nobody tells of the cause."""
+    feed = msgspec.structs.replace(
+        doubtful("feed", "the feed is stale: the clock jumped", "see clock"), part_of="clock"
+    )
+    clock = bad("clock", "the clock jumped", "set it")
+    assert [it.kind for it in of_checks([feed, clock])] == [AlertKind.CLOCK]
+    assert [it.kind for it in of_checks([feed, good("clock", "fine")])] == [AlertKind.FEED]
+
+
 @pytest.mark.parametrize(("event", "kind", "severity", "text"), TOLD)
 def test_an_event_is_told_as_what_it_means(event: Event, kind: AlertKind, severity: str, text: str) -> None:
     """Its kind, how grave it is, one line; and never graver or milder than the list of kinds says."""

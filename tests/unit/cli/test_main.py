@@ -158,7 +158,7 @@ def test_a_bare_group_shows_its_help(capsys: Capture, arguments: list[str]) -> N
     ("error", "code", "line"),
     [
         (Fault("inbox full\nof things"), 3, "error: inbox full of things\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
         (typer.Abort(), 130, "error: interrupted\n"),
         (ZeroDivisionError("1/0"), 3, "error: fault: ZeroDivisionError: 1/0\n"),
     ],

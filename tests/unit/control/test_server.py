@@ -343,6 +343,22 @@ async def test_a_rollback_to_nobody_is_refused(running: Running) -> None:
     assert running.daemon.submitted == []
 
 
+async def test_a_rollback_to_who_was_left_by_itself_is_refused(running: Running) -> None:
+    """409: who, why, and the command that tries it all the same."""
+    running.daemon.shown = msgspec.structs.replace(
+        running.daemon.shown,
+        strategy="rules",
+        rollback_to="",
+        strategy_left="hrm",
+        strategy_reason="hung 3 times",
+    )
+    status, answer, _ = await running.ask("POST", "/control/rollback")
+    assert (status, answer["detail"]) == (
+        409, "rollback: hrm was left by itself (hung 3 times); once that is mended: hrmd ctl strategy hrm",
+    )  # fmt: skip
+    assert running.daemon.submitted == []
+
+
 async def test_a_strategy_that_was_not_taken_says_so(running: Running) -> None:
     """The bus is full."""
     running.daemon.full = True

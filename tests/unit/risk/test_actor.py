@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock, VenueTime, india_day
@@ -555,8 +556,22 @@ def test_an_exit_takes_no_more_than_the_broker_holds(
     resumed = desk.tell(
         SymbolResumed(ts=NOON, symbol=SBIN, reason="they agree"), TimeAdvanced(ts=desk.clock.now_ns() + 5 * NS_PER_S)
     )
-    wanted = how != "close" and left
-    assert sum(it.quantity for it in resumed if isinstance(it, OrderIntent)) == (abs(left) if wanted else 0)
+    assert sum(it.quantity for it in resumed if isinstance(it, OrderIntent)) == abs(left)
+
+
+@pytest.mark.parametrize("theirs", [0, 40])
+def test_an_exit_that_is_cut_for_what_the_broker_holds_is_said_once_and_owed(desk: Desk, theirs: int) -> None:
+    """However often it is decided on; an entry that is decided on meanwhile takes it back."""
+    desk.hold(100)
+    desk.tell(SymbolHalted(ts=NOON, symbol=SBIN, reason="positions differ", held=theirs))
+    with capture_logs() as logs:
+        for minute in range(3):
+            desk.tell(decide(Action.CLOSE_LONG, 100, ts=NOON + minute * MINUTE, reason="enough"))
+    (said,) = [line for line in logs if line["event"] == "an exit waits until broker and journal agree"]
+    assert (said["symbol"], said["held"], said["closable"], said["why"]) == (SBIN, 100, theirs, "positions differ")
+    assert desk.actor.closing.retries.owed == {SBIN: (Side.SELL, "enough")}
+    desk.tell(decide(Action.BUY_LONG, 10, ts=NOON + 4 * MINUTE))
+    assert desk.actor.closing.retries.owed == {}
 
 
 def test_what_the_broker_does_not_hold_keeps_nothing_else_from_being_traded(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -30,6 +31,24 @@ _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, hard))
 print(allow_open_files({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
+WORKING = """
+import time
+from contextlib import closing
+from daemon.run.many import Processes
+from daemon.run.process import ended_in_order
+
+def main():
+    with ended_in_order(print), closing(Processes(2, thinks=False)) as pool:
+        list(pool.map(time.sleep, [1.0, 1.0]))
+        print("works", flush=True)
+        list(pool.map(time.sleep, [3600.0, 3600.0]))
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("ended")
+"""
 ROOT = Path(__file__).parents[3]
 
 
@@ -49,6 +68,30 @@ def test_every_signal_that_asks_for_the_end_is_told(number: signal.Signals) -> N
     process = start("env", "--default-signal=HUP")  # the tests may run under nohup
     process.send_signal(number)
     assert process.communicate() == (f"{number.name}\n", None)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_is_asked_to_end_ends_those_that_work_for_it(tmp_path: Path, number: signal.Signals) -> None:
+    """Whatever they are at, without a word of theirs: Ctrl-C and a hangup reach all processes of a terminal."""
+    script = tmp_path / "working.py"
+    script.write_text(WORKING)
+    process = subprocess.Popen(
+        ["env", "--default-signal=HUP,INT", f"PYTHONPATH={ROOT}", sys.executable, str(script)], cwd=ROOT,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "works\n"
+    if number is signal.SIGTERM:
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)
+    kept = "stopped: what is done is kept, and the same command goes on from there"
+    try:
+        assert process.communicate(timeout=60) == (f"{kept}\nended\n", "")
+    finally:
+        process.kill()
     assert process.returncode == 0
 
 

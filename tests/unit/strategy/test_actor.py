@@ -440,6 +440,68 @@ async def test_a_strategy_that_can_not_be_made_anew_fails() -> None:
     assert len(hrm.asked_about) == 1
 
 
+async def test_who_could_not_be_made_anew_is_tried_again_when_it_is_put_in_charge() -> None:
+    """What was in the way is mended; a person puts it back and needs no restart."""
+    made: list[Keeping] = []
+    hrm = Keeping(made, "AAA")
+    hrm.unrenewable = True
+    async with stage(hrm, Noting("rules", in_thread=False), limit=HASTY) as it:
+        it.close_bar(0)
+        await it.idle()
+        await it.actor._renewals["hrm"]
+        hrm.unrenewable = False
+        it.swap("rules")
+        it.swap("hrm")
+        await it.idle()
+        await it.actor._renewals["hrm"]
+        it.close_bar(1)
+        await it.idle()
+        hrm.release.set()
+    assert [(d.failed, d.halt_reason) for d in it.decisions] == [(True, HUNG), (False, "")]
+    assert it.actor.strategies["hrm"] is made[1]
+
+
+class Thinking(Keeping):
+    """How deep it may think goes on with who is made anew, as the HRM's does."""
+
+    depth = 16
+
+    def __init__(self, made: list[Keeping], *symbols: str, most_segments: int | None = None) -> None:
+        super().__init__(made, *symbols)
+        self.most_segments = most_segments
+
+    def ease(self, *, most_segments: int | None, single_cycle: bool) -> None:
+        """At most so many segments."""
+        self.most_segments = most_segments
+
+    def forget(self) -> None:
+        """It remembers nothing."""
+
+    def renewed(self) -> Thinking:
+        """Another one that hangs on nothing."""
+        return Thinking(self.made, most_segments=self.most_segments)
+
+
+async def test_who_hung_while_it_thought_less_has_all_its_depth_when_it_is_put_in_charge() -> None:
+    """The one that was made of it while it was eased isn't the one that decides."""
+    hrm = Thinking([], "AAA", most_segments=1)
+    async with stage(hrm, Noting("rules", in_thread=False), limit=HASTY) as it:
+        it.close_bar(0)
+        await it.idle()
+        await it.actor._renewals["hrm"]
+        it.swap("rules")
+        it.swap("hrm")
+        await it.idle()
+        await it.actor._renewals["hrm"]
+        it.close_bar(1)
+        await it.idle()
+        hrm.release.set()
+    decides = it.actor.strategies["hrm"]
+    assert isinstance(decides, Thinking)
+    assert decides is not hrm
+    assert (it.decisions[-1].halt_reason, decides.most_segments) == ("", None)
+
+
 async def test_in_a_replay_a_hang_is_a_fault() -> None:
     """A replay that went on would show a day that never was."""
     hrm = Hanging("AAA")

@@ -269,6 +269,23 @@ def test_who_a_rollback_puts_in_charge() -> None:
     assert gone.supervisor.rollback_to == ""
 
 
+def test_a_rollback_never_puts_back_who_was_left_by_itself() -> None:
+    """What hung would hang again: its name is said instead, over a restart, too; a person's own word still counts."""
+    desk = Desk(ladder=["hrm", "ppo", "rules", "flat"])
+    unfit = made(0, failed=True, halt_reason=UNFIT, reason="hung 3 times today")
+    desk.tell(unfit)
+    assert desk.supervisor.ladder.active == "ppo"
+    assert (desk.supervisor.left, desk.supervisor.rollback_to) == ("hrm", "rules")
+    short = Desk()
+    short.tell(unfit)
+    assert (short.supervisor.left, short.supervisor.rollback_to) == ("hrm", "")
+    again = Desk()
+    again.supervisor.resume("rules", short.supervisor.reason, OPEN, "hrm", short.supervisor.who)
+    assert (again.supervisor.left, again.supervisor.rollback_to) == ("hrm", "")
+    short.tell(SwapStrategy(ts=OPEN, name="hrm", reason="mended"))
+    assert (short.supervisor.left, short.supervisor.rollback_to) == ("", "rules")
+
+
 def test_a_start_without_the_own_strategy_is_on_the_next_and_says_why() -> None:
     """In the swap, in words, and the missing one can't be put in charge."""
     desk = Desk(missing={"hrm": "model.safetensors: damaged"})

@@ -106,6 +106,12 @@ SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
     ("broker", {"calls": "past calls can't be recorded in var/calls (x)"}, WARN,
      "past calls can't be recorded in var/calls (x)"),
     ("broker", {"broker": BrokerReading("", True, 35.0)}, WARN, "the last question to the broker failed"),
+    ("broker", {"calls": "past calls can't be recorded in var/calls (x)",
+                "broker": BrokerReading("", True, 35.0)}, WARN,
+     "the last question to the broker failed; past calls can't be recorded in var/calls (x)"),
+    ("broker", {"calls": "past calls can't be recorded in var/calls (x)",
+                "broker": BrokerReading("the broker's book has not been read for 50 s (no: you)", True, 50.0)}, FAIL,
+     "the broker's book has not been read for 50 s (no: you); past calls can't be recorded in var/calls (x)"),
     ("budget", {"budget": BudgetReading(None, "no lease yet", "http://x refuses")}, WARN,
      "no lease yet (http://x refuses)"),
     ("budget", {"budget": BudgetReading(None, "no lease since 10:15:00: late", "")}, FAIL,
@@ -257,4 +263,5 @@ def test_ticks_that_wait_for_the_venue_s_time_are_a_matter_of_the_clock() -> Non
     """How grave it is, is said there."""
     found = checks({"stale": {None: "time?"}, "clock_held": "time?", "clock_trouble": "hours"})
     assert (found["feed"].status, found["feed"].text) == (WARN, "the feed is stale: time?")
+    assert (found["feed"].part_of, found["clock"].part_of) == ("clock", "")
     assert (found["clock"].status, found["clock"].text) == (FAIL, "hours")

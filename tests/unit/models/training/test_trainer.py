@@ -132,21 +132,23 @@ def test_watching_changes_nothing_and_sees_every_step(
 class StopAfter:
     """An observer that sends this process a signal after a step."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: signal.Signals) -> None:
         self.step = step
+        self.number = number
 
     def __call__(self, report: Report) -> None:
-        """Send SIGTERM once."""
+        """Send the signal once."""
         if isinstance(report, StepReport) and report.step == self.step:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.number)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_stopped_and_resumed_equals_uninterrupted(
-    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """SIGTERM saves and ends the run; resuming gives the bits of a run that was never stopped."""
+    """SIGTERM and a hangup save and end the run; resuming gives the bits of a run that was never stopped."""
     whole = make(hrm, training, sessions, tmp_path / "whole").run()
-    stopped = make(hrm, training, sessions, tmp_path / "cut", StopAfter(3)).run()
+    stopped = make(hrm, training, sessions, tmp_path / "cut", StopAfter(3, number)).run()
     assert stopped.stopped
     assert stopped.step == 3
     resumed = make(hrm, training, sessions, tmp_path / "cut").run(resume=True)
@@ -249,7 +251,7 @@ def test_the_best_weights_can_be_chosen_and_survive_a_stop(
     whole = make(hrm, chosen, sessions, tmp_path / "a", notes).run()
     best = [note.step for note in notes if isinstance(note, ValidationReport) and note.best][-1]
     assert best < 6, "the market is noise to a network this young: some earlier step validates better than the last"
-    make(hrm, chosen, sessions, tmp_path / "b", StopAfter(best)).run()
+    make(hrm, chosen, sessions, tmp_path / "b", StopAfter(best, signal.SIGTERM)).run()
     resumed = make(hrm, chosen, sessions, tmp_path / "b").run(resume=True)
     assert weights(resumed.model) == weights(whole.model)
     assert (resumed.best_step, resumed.best_bp) == (whole.best_step, whole.best_bp) == (best, whole.best_bp)
