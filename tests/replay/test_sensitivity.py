@@ -25,7 +25,7 @@ def test_a_dearer_market_and_later_orders_cost_money(tmp_path: Path) -> None:
 
 
 def test_a_dearer_market_is_one_of_wider_quotes(tmp_path: Path) -> None:
-    """A tape that tells its book has its spread from there: what lives from a narrow one is seen to without slippage."""
+    """A tape that tells its book has its spread from there: what lives from a narrow one is seen to."""
     tape = write_simulated(tmp_path / "t.parquet", [SimulatedSymbol(SBIN, 800.0)], ("volume", "bid", "ask"))
     asked = (*LIVELY, "broker.paper.slippage_bp=0", "broker.paper.spread_bp=0")
     rows = [row for row in sensitivity(settings_of(*asked), [tape], [], "zero", workers=1) if row.latency == "zero"]
