@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +20,17 @@ from models.training.columns import PRICES, read_table
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions, join
 
+FAR_OVER_A_NIGHT: Final = np.log(1.5)
+"""A day begins where it will, and may go back at once: only beyond that it was no price."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """What is tolerated.
 
-    A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped; a session that
-    misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of the
-    rows are dropped is refused.
+    A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped, the first of a
+    day only where that is half of the lower price; a session that misses more than ``missing_share`` of the usual bars
+    is left out; a file of which more than ``bad_share`` of the rows are dropped is refused.
     """
 
     outlier_sigma: float = 30.0
@@ -200,9 +204,10 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
     if len(there) == 0:
         return out
     scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
-    gap_free = np.diff(ts)[:-1] < DAY_NS // 4
-    returned = np.abs(there + back) < 0.2 * np.minimum(np.abs(there), np.abs(back))
-    out[1:-1] = gap_free & returned & (np.minimum(np.abs(there), np.abs(back)) > sigma * scale)
+    within_a_day = np.diff(ts)[:-1] < DAY_NS // 4
+    far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR_OVER_A_NIGHT))
+    way = np.minimum(np.abs(there), np.abs(back))
+    out[1:-1] = (np.abs(there + back) < 0.2 * way) & (way > far)
     return out
 
 
