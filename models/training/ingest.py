@@ -20,8 +20,9 @@ from models.training.columns import PRICES, read_table
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions, join
 
-FAR_OVER_A_NIGHT: Final = np.log(1.5)
-"""A day begins where it will, and may go back at once: only beyond that it was no price."""
+FAR: Final = np.log(1.5)
+"""A day begins where it will, and may go back at once, and a bar goes further than it closes: beyond that it was no
+price."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Limits:
     """What is tolerated.
 
     A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped, the first of a
-    day only where that is half of the lower price; a session that misses more than ``missing_share`` of the usual bars
-    is left out; a file of which more than ``bad_share`` of the rows are dropped is refused.
+    day only where that is half of the lower price, and one whose high or low is as far from open and close; a session
+    that misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of
+    the rows are dropped is refused.
     """
 
     outlier_sigma: float = 30.0
@@ -167,7 +169,7 @@ def _instrument(
     found_s = _interval(ts, path, name)
     if interval_s % found_s:
         raise DataError(f"{path}: {name} has bars of {found_s} s, from which bars of {interval_s} s can't be made")
-    spikes = _spikes(bars[:, 3], ts, limits.outlier_sigma)
+    spikes = _spikes(bars[:, 3], ts, limits.outlier_sigma) | _false_extremes(bars)
     ts, bars = ts[~spikes], bars[~spikes]
     sessions, gaps, left_out = _sessions(bars, ts, name, found_s, interval_s, limits)
     report = Report(
@@ -205,10 +207,17 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
         return out
     scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
     within_a_day = np.diff(ts)[:-1] < DAY_NS // 4
-    far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR_OVER_A_NIGHT))
+    far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR))
     way = np.minimum(np.abs(there), np.abs(back))
     out[1:-1] = (np.abs(there + back) < 0.2 * way) & (way > far)
     return out
+
+
+def _false_extremes(bars: Floats) -> NDArray[np.bool_]:
+    """Bars whose high or low is far from where they opened and closed."""
+    first, high, low, last = np.log(bars[:, :4]).T
+    far: NDArray[np.bool_] = (high - np.maximum(first, last) > FAR) | (np.minimum(first, last) - low > FAR)
+    return far
 
 
 def _sessions(
