@@ -37,7 +37,7 @@ def trade_costs(settings: Settings, market: MarketOfRun) -> TradeCosts:
     """What a round trip costs, as far as it is known before it is made."""
     return TradeCosts(
         CostSchedule(), market.instruments.resolve, partial(units_of, settings.risk, market.instruments),
-        0.0 if market.tapes.quoted else float(settings.broker.paper.spread_bp) / 2,
+        0.0 if market.tapes.quoted else settings.broker.paper.spread_bp * settings.broker.paper.spread_times / 2,
         float(settings.broker.paper.slippage_bp),
     )  # fmt: skip
 

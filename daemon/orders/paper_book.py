@@ -23,6 +23,8 @@ from daemon.core.events import Side, TickBatch
 
 WHOLE: Final = np.iinfo(np.int64).max
 """As much as one likes: nobody said how much there is."""
+PRICE_DIGITS: Final = 6
+"""More than any price has: what a sum of floats is off by would cost a tick."""
 QUOTES_LAST_NS: Final = 60 * NS_PER_S
 ANYWHERE: Final = (1e15, 1e15)
 """No quote is so far from its last price: of ticks that are made of bars, whose quotes are the bar's extremes."""
@@ -148,6 +150,14 @@ class BookTicks:
         crossed = (own > 0) & (side.sign * (own - opposite) > 0)
         quote = np.where(opposite > 0, np.where(crossed, own, opposite), np.nan)
         return np.where(side.sign * (self.ltp - quote) > self._better, np.nan, quote)
+
+    def wider(self, side: Side, times: float) -> Floats:
+        """(n,): the quote, were the book so many `times` as wide around its middle; as it is where a side is empty."""
+        if times == 1:
+            return self.quote(side)
+        opposite, own, _ = self._quotes[side]
+        spread = np.where(own > 0, np.maximum(side.sign * (opposite - own), 0.0), 0.0)
+        return np.round(self.quote(side) + side.sign * spread * (times - 1) / 2, PRICE_DIGITS)
 
     def out_of_reach(self, side: Side) -> Mask:
         """(n,): whether `side` would pay what the market can't have moved to since its last price."""

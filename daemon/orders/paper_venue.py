@@ -160,7 +160,8 @@ class PaperVenue:
         self._bar_ns = bar_s * NS_PER_S
         self._touch = settings.limit_fill == "touch"
         self._slippage = Decimal(str(settings.slippage_bp)) / _BP
-        self._half_spread = Decimal(str(settings.spread_bp)) / 2 / _BP
+        self._half_spread = Decimal(str(settings.spread_bp * settings.spread_times)) / 2 / _BP
+        self._spread_times = 1.0 if bar_s else settings.spread_times  # the quotes of bars are their extremes
         self._orders: dict[str, _Order] = {}
         self._seen: dict[str, None] = {}
         self._accepted = 0
@@ -469,7 +470,7 @@ class PaperVenue:
         if self._bar_ns:
             sure = certain_since(ticks.ts, order.opened, self._bar_ns) > order.after
             return np.where(by_trade & sure, WHOLE, 0)
-        by_quote = side.sign * (ticks.quote(side) - reach) < 0
+        by_quote = side.sign * (ticks.wider(side, self._spread_times) - reach) < 0
         beyond = ticks.nobody(side) | (side.sign * (limit - ticks.end_of_band(side)) > 0)
         return np.where(beyond, 0, np.where(by_trade, WHOLE, np.where(by_quote, displayed, 0)))
 
@@ -478,7 +479,7 @@ class PaperVenue:
         side = order.intent.side
         if order.intent.type in LIMITS:
             return _given(order.intent.limit_price)
-        quote = float(ticks.quote(side)[row])
+        quote = float(ticks.wider(side, self._spread_times)[row])
         base, cost = (ticks.ltp[row], self._half_spread) if np.isnan(quote) else (quote, ZERO)
         if not np.isnan(order.worst):
             base = side.sign * max(side.sign * base, side.sign * order.worst)

@@ -198,8 +198,8 @@ class Account:
             case CanaryChanged():
                 self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
-                if event.closes and any(one.quantity for one in self.portfolio.positions()):
-                    self.flatten_reason = event.reason
+                held = [it.symbol for it in self.portfolio.positions() if it.quantity] if event.closes else []
+                self.closing |= dict.fromkeys(held, event.reason)
             case Bar():
                 self.portfolio.mark(event.symbol, event.close, event.ts_close)
                 return

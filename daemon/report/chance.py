@@ -53,6 +53,8 @@ class SensitivityRow(msgspec.Struct, frozen=True, kw_only=True):
     total_return: float | None
     sharpe: float | None
     max_drawdown: float
+    ruined: bool = False
+    """Whether the account was worth nothing at the close of a bar: what it ended with is no result."""
 
 
 def trade_order(trades: Sequence[Trade]) -> TradeOrder | None:

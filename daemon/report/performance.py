@@ -54,11 +54,11 @@ def measure(
 
     `sessions` are the (open, close) times of the run, UTC nanoseconds, for `exposure`, in which `open_trades` count as
     well. Of an account that was `ruined` once, inside a session too, no ratio of returns can be said: no broker would
-    have let it go on, and of nothing there is no return.
+    have let it go on, and of nothing there is no return. It has fallen by all there was, whatever came back.
     """
     ruined = ruined or min(equity) <= 0
     returns = [] if ruined else [after / before - 1 for before, after in pairwise(equity)]
-    drawdown = max_drawdown(equity)
+    drawdown = max(max_drawdown(equity), 1.0 if ruined else 0.0)
     return Performance(
         total_return=equity[-1] / equity[0] - 1 if len(equity) > 1 else None,
         sharpe=sharpe(returns),

@@ -64,7 +64,8 @@ def _sensitivity(summary: ReplaySummary) -> str:
     rows = [
         (
             f"× {row.market_costs:g}", escape(row.latency), whole(row.trades), rupees(row.costs),
-            toned(signed_rupees(row.net_pnl), float(row.net_pnl)), ratio(row.sharpe), percent(row.max_drawdown, 2),
+            toned(signed_rupees(row.net_pnl), float(row.net_pnl)),
+            "ruined" if row.ruined else ratio(row.sharpe), percent(row.max_drawdown, 2),
         )
         for row in summary.sensitivity
     ]  # fmt: skip

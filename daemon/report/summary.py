@@ -176,7 +176,7 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     bootstrap: Bootstrap | None = None
     """None where the sessions are too few."""
     trade_order: TradeOrder | None = None
-    """None where the trades are too few."""
+    """None where the trades are too few, or the account was ruined."""
     ruined_ts: int | None = None
     """The first close of a bar at which the account was worth nothing (UTC ns); None where it never was."""
     sensitivity: list[SensitivityRow] = []

@@ -203,7 +203,7 @@ class Tally:
             buy_and_hold=buy_and_hold(run.starting_equity, spans),
             bootstrap=bootstrap(values, ruined=ruined),
             ruined_ts=ruined_ts,
-            trade_order=trade_order(self.trades),
+            trade_order=None if ruined else trade_order(self.trades),
         )
 
     def _by_symbol(self, spans: Mapping[str, PriceSpan], last_prices: Mapping[str, Decimal]) -> dict[str, SymbolResult]:

@@ -72,8 +72,8 @@ def _sensitivity(summary: ReplaySummary) -> Table:
     grid = table(">spread, slippage", "=latency", ">trades", ">net P&L", ">Sharpe", ">drawdown")
     for row in summary.sensitivity:
         grid.add_row(
-            f"× {row.market_costs:g}", row.latency, whole(row.trades), signed_rupees(row.net_pnl), ratio(row.sharpe),
-            percent(row.max_drawdown),
+            f"× {row.market_costs:g}", row.latency, whole(row.trades), signed_rupees(row.net_pnl),
+            "ruined" if row.ruined else ratio(row.sharpe), percent(row.max_drawdown),
         )  # fmt: skip
     return grid
 

@@ -204,9 +204,8 @@ class RiskActor(Actor):
         elif isinstance(event, SettingChanged):
             self._builder.retune(self._gate.retune(event))
         elif isinstance(event, ModelLoaded):
-            if event.closes and self.closing.open():
-                self.closing.flatten_reason = self.closing.flatten_reason or event.reason
-                self.closing.close_all(self.closing.flatten_reason, knowing=True)
+            if event.closes:
+                self.closing.close_each(filter(self.closing.is_left, self.book.symbols), event.reason)
         elif isinstance(event, CanaryChanged):
             self._on_canary(event)
         else:
@@ -227,9 +226,7 @@ class RiskActor(Actor):
         """How large its entries may be, and what is to be closed now that it has ended."""
         runs = event.state is CanaryState.RUNNING
         self.book.candidate = (f"{CANDIDATE}{event.agent}", event.size) if runs else ("", 0.0)
-        closing = self.closing
-        closing.symbols |= {symbol: event.reason for symbol in event.closes if closing.is_open(symbol)}
-        closing.close_symbols()
+        self.closing.close_each(filter(self.closing.is_open, event.closes), event.reason)
 
     def _on_halted(self, event: SymbolHalted | SymbolResumed) -> None:
         """The broker's positions differ from ours, or don't any more; what is held over a night was said from here."""
@@ -414,8 +411,7 @@ class RiskActor(Actor):
                 self._submitting.start_day()
                 self.closing.retries.forget()
                 self.closing.close_ending(venue_ts)
-                if self.closing.held():
-                    self.closing.flatten_reason = CARRIED_OVER
+                self.closing.close_each(self.closing.held(), CARRIED_OVER)
         self._note_high(ts)
         self.closing.close_ending(venue_ts)
         self.closing.free_left_behind(everything=self._squares_off(ts))

@@ -1,14 +1,15 @@
 """Reasons to close → exits that are asked for until nothing is held.
 
-Everything is closed before a session ends, when a person or the supervisor says so, and when it was carried over; a
-symbol alone when its contract ends, when a canary ends, for want of a stop, and when a strategy's exit failed. What
-could open a position, or waits at a price, leaves the market first. Loop-free; what it does is said by the `Means` that
-it is given. Invariant: a refusal delays an exit and never ends it, and what is unsettled is not touched.
+Everything is closed before a session ends, and when a person or the supervisor says so; a symbol alone when it was
+carried over, when another model takes nothing over, when its contract ends, when a canary ends, for want of a stop, and
+when a strategy's exit failed. What could open a position, or waits at a price, leaves the market first. Loop-free; what
+it does is said by the `Means` that it is given. Invariant: a refusal delays an exit and never ends it, and what is
+unsettled is not touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -122,7 +123,7 @@ class Closing:
             self.close_all(self.flatten_reason, knowing=True)
             disputed = self._book.halted and self._book.state is not TradingState.ACTIVE
             if not any(map(self._can_be_closed, self._book.symbols)) and not disputed:  # flat in the broker's book, too
-                self.symbols |= {symbol: self.flatten_reason for symbol in self._book.symbols if self._is_left(symbol)}
+                self.symbols |= {symbol: self.flatten_reason for symbol in self._book.symbols if self.is_left(symbol)}
                 self.flatten_reason = ""
             return
         self.close_owed()
@@ -153,6 +154,11 @@ class Closing:
                 continue
             if entry.position and self.retries.due(symbol, now):
                 self.close(symbol, reason, now)
+
+    def close_each(self, symbols: Iterable[str], reason: str) -> None:
+        """Close all that is open of `symbols`, until it is; others are no business of one whose exit has to wait."""
+        self.symbols |= dict.fromkeys(symbols, reason)
+        self.close_symbols()
 
     def close_symbols(self) -> None:
         """Close what is to be closed of single symbols, until it is."""
@@ -234,15 +240,12 @@ class Closing:
 
     # -- what there is to close ---------------------------------------------------------------------------------------
 
-    def held(self) -> bool:
-        """Whether something is held that can be traded."""
-        return any(entry.position and symbol not in self._over for symbol, entry in self._book.symbols.items())
+    def held(self) -> list[str]:
+        """The symbols of what is held and can be traded."""
+        return [symbol for symbol, entry in self._book.symbols.items() if entry.position and symbol not in self._over]
 
-    def open(self) -> bool:
-        """Whether something is held, or works and may yet become a position."""
-        return any(map(self._is_left, self._book.symbols))
-
-    def _is_left(self, symbol: str) -> bool:
+    def is_left(self, symbol: str) -> bool:
+        """Whether something of a symbol that can be traded is held, or works and may yet become a position."""
         return symbol not in self._over and self.is_open(symbol)
 
     def _can_be_closed(self, symbol: str) -> bool:

@@ -35,7 +35,7 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import ist, rupees, whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
+from daemon.run.tape_notes import absent, ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -189,6 +189,10 @@ class Chronicle:
         until = self._stopped_ts if self._counted else self._last_close_ts
         return [(start, min(end, until)) for start, end in told if start < until] if until else told
 
+    def _gaps(self, spans: list[Span]) -> str:
+        """What has to be said of sessions between those that were played."""
+        return absent(len(spans), len(self._calendar.sessions_between(spans[0][0], spans[-1][0]))) if spans else ""
+
     def _ticks(self) -> TickCounts:
         """Of all processes that ended in order; the others took their counts with them."""
         rejected: dict[str, int] = {}
@@ -217,11 +221,16 @@ class Chronicle:
         late = out_of_order(ticks, [Path(tape) for tape in described.tapes], described.received, settings.bars.grace_ms)
         delay_ns = settings.bars.grace_ms * NS_PER_MS + described.order_delay_ns
         dropped = _not_built(settings.bars.intervals, described.made_of)
-        doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in self._spans())
+        spans = self._spans()
+        doubts = self._calendar.doubts(ist_date(open_ns) for open_ns, _ in spans)
         made = made_of_bars(described.made_of, dropped, delay_ns)
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
         ahead = ahead_of_receipt(ticks) if described.received else ""
-        said = (opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead)
+        gaps = self._gaps(spans) if described.tapes else ""
+        said = (
+            opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead,
+            gaps,
+        )  # fmt: skip
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]
         if self._unlike:

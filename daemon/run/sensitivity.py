@@ -32,6 +32,7 @@ def sensitivity(
         SensitivityRow(
             market_costs=factor, latency=late, trades=found.trades, net_pnl=found.net_pnl, costs=found.costs,
             total_return=found.total_return, sharpe=found.sharpe, max_drawdown=found.max_drawdown,
+            ruined=found.ruined_ts is not None,
         )
         for (factor, late), found in zip(grid, play_all(jobs, workers or cores()), strict=True)
     ]  # fmt: skip
@@ -39,6 +40,6 @@ def sensitivity(
 
 def _dearer(settings: Settings, factor: float) -> Settings:
     paper = settings.broker.paper
-    changed = {"spread_bp": paper.spread_bp * factor, "slippage_bp": paper.slippage_bp * factor}
+    changed = {"spread_times": paper.spread_times * factor, "slippage_bp": paper.slippage_bp * factor}
     broker = settings.broker.model_copy(update={"paper": paper.model_copy(update=changed)})
     return settings.model_copy(update={"broker": broker})

@@ -304,12 +304,19 @@ class Sweep:
 def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
     """A replay, cut into so many windows of neighbouring sessions; a metric that can't be said is 0.
 
-    Of an account that came to nothing none can be said, and 0 would rank it above those that lost a little.
+    Of an account that came to nothing none can be said, and 0 would rank it above those that lost a little. Raises
+    `UsageError` where the sessions are too few for so many windows.
     """
     from daemon.report.performance import measure
 
     curve = list(equity_curve(summary))
     ruined, sessions = summary.ruined_ts is not None, len(curve) - 1
+    least = 1 if metric == "total_return" else 2
+    if sessions < windows * least:
+        raise UsageError(
+            f"{', '.join(summary.symbols)}: too few sessions ({sessions}) for --windows {windows}; a {metric} needs "
+            f"{least} in each at least"
+        )
     edges = [sessions * number // windows for number in range(windows + 1)]
     values = []
     for first, last in pairwise(() if ruined else edges):

@@ -17,6 +17,9 @@ CONSIDERABLE: Final = 0.01
 MOST: Final = 0.5
 """A share of ticks outside the sessions that isn't what comes before the open and after the close."""
 
+FEW_ABSENT: Final = 0.05
+"""Of the sessions of a tape's time: so many may be missing without a word."""
+
 SHOWN: Final = 5
 """Symbols that are named in a line."""
 
@@ -68,6 +71,19 @@ def outside(ticks: TickCounts) -> str:
     return (
         f"{count:,} of {ticks.total:,} ticks lie outside the market's hours: are their times of another zone? "
         "hrmd tape import FILE --tz ZONE says of which"
+    )
+
+
+def absent(played: int, sessions: int) -> str:
+    """That of a tape's `sessions`, from its first to its last, not nearly all were `played`; "" where they were.
+
+    A few of each year, such as an evening at Diwali, are on no tape.
+    """
+    if (sessions - played) <= sessions * FEW_ABSENT:
+        return ""
+    return (
+        f"{sessions - played:,} of the {sessions:,} sessions from the first to the last are not on the tape: ratios "
+        "are those of the others as if they had followed each other, and buy and hold went through all"
     )
 
 

@@ -26,6 +26,7 @@ class PaperSettings(Section):
 
     starting_cash: Money = Decimal(1_000_000)
     spread_bp: NonNegative = 2.0
+    spread_times: Annotated[float, Field(ge=1, le=MOST)] = 1.0
     slippage_bp: NonNegative = 1.0
     limit_fill: Literal["through", "touch"] = "through"
 

@@ -55,6 +55,8 @@ MOST_VOLUME: Final = 10**12
 """Beyond, the tick filter would reject the ticks."""
 MISPLACED_SHARE: Final = 0.05
 """If so many bars begin where none does, they are of another interval, or stamped by their ends."""
+MOST_OUTSIDE: Final = 0.5
+"""If more than so many bars lie outside the market's hours, the others are of another hour than they seem to be."""
 _CHUNK_BARS: Final = 65_536
 
 
@@ -292,6 +294,12 @@ class _Judged:
                 "stamped by their starts: --stamp start"
             )
         inside = (ts > opened) & (ts <= closed) if self._by_end else (ts >= opened) & (ts < closed)
+        outside, read = self._good & ~inside, np.count_nonzero(self._good)
+        if MOST_OUTSIDE * read < np.count_nonzero(outside) < read:
+            raise TapeError(
+                f"{self._where(outside)}: {np.count_nonzero(outside):,} of {read:,} bars lie outside the market's "
+                "hours: are their times of another zone? --tz says of which"
+            )
         self._keep(inside, "outside_session")
         inner = ts - opened - (1 if self._by_end else 0)
         self._start = opened + inner // length * length

@@ -7,6 +7,7 @@ write it, and a Parquet timestamp says what it is.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -25,6 +26,8 @@ NAMES: Final = ("ts", *PRICES, "volume", "symbol")
 WRITTEN: Final = "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d/%m/%Y %H:%M:%S", \
     "%d/%m/%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M"  # fmt: skip
 """Times of CSV files beside ISO 8601 and seconds since 1970."""
+_GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$")
+"""A number with its thousands, or its lakhs and crores, set apart: 1,00,000.50."""
 _MUMBAI: Final = timezone(timedelta(hours=5, minutes=30))
 _UNITS: Final = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3))
 """Numbers below the first are so many nanoseconds each: seconds, milliseconds, microseconds since 1970."""
@@ -66,7 +69,9 @@ def _read_csv(path: Path) -> pa.Table:
     Python's own reader: Arrow's keeps threads that can abort a process that ends.
     """
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        names, *rows = list(csv.reader(stream)) or [[]]
+        delimiter = max(",;\t", key=stream.readline().count)
+        stream.seek(0)
+        names, *rows = list(csv.reader(stream, delimiter=delimiter)) or [[]]
     ragged = next((line for line, row in enumerate(rows, 2) if row and len(row) != len(names)), None)
     if ragged is not None:
         raise DataError(f"{path}: line {ragged} has {len(rows[ragged - 2])} values, expected {len(names)} as in line 1")
@@ -109,8 +114,14 @@ def _column(parts: list[pa.ChunkedArray], name: str, path: Path) -> pa.ChunkedAr
         return _times(parts, path) if texts else parts[0]
     if name == "symbol" or not texts:
         return parts[0]
+    written = pc.utf8_trim_whitespace(parts[0].cast(pa.string()))
+    commas = [text for text in written.to_pylist() if text and "," in text]
+    told = name == "volume" or any("." in text or text.count(",") > 1 for text in commas)
+    unclear = next((text for text in commas if not told or not _GROUPED.match(text)), None)
+    if unclear is not None:
+        raise DataError(f"{path}: column {name} has {unclear}: a comma that may be a decimal one; expected a point")
     try:
-        return pc.cast(pc.utf8_trim_whitespace(parts[0].cast(pa.string())), pa.float64())
+        return pc.cast(pc.replace_substring(written, ",", ""), pa.float64())
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: column {name} is not all numbers ({str(error).splitlines()[0]})") from error
 

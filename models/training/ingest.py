@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +20,19 @@ from models.training.columns import PRICES, read_table
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions, join
 
+FAR: Final = np.log(1.5)
+"""A day begins where it will, and may go back at once, and a bar goes further than it closes: beyond that it was no
+price."""
+
 
 @dataclass(frozen=True)
 class Limits:
     """What is tolerated.
 
-    A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped; a session that
-    misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of the
-    rows are dropped is refused.
+    A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped, the first of a
+    day only where that is half of the lower price, and one whose high or low is as far from open and close; a session
+    that misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of
+    the rows are dropped is refused.
     """
 
     outlier_sigma: float = 30.0
@@ -163,7 +169,7 @@ def _instrument(
     found_s = _interval(ts, path, name)
     if interval_s % found_s:
         raise DataError(f"{path}: {name} has bars of {found_s} s, from which bars of {interval_s} s can't be made")
-    spikes = _spikes(bars[:, 3], ts, limits.outlier_sigma)
+    spikes = _spikes(bars[:, 3], ts, limits.outlier_sigma) | _false_extremes(bars)
     ts, bars = ts[~spikes], bars[~spikes]
     sessions, gaps, left_out = _sessions(bars, ts, name, found_s, interval_s, limits)
     report = Report(
@@ -200,10 +206,18 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
     if len(there) == 0:
         return out
     scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
-    gap_free = np.diff(ts)[:-1] < DAY_NS // 4
-    returned = np.abs(there + back) < 0.2 * np.minimum(np.abs(there), np.abs(back))
-    out[1:-1] = gap_free & returned & (np.minimum(np.abs(there), np.abs(back)) > sigma * scale)
+    within_a_day = np.diff(ts)[:-1] < DAY_NS // 4
+    far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR))
+    way = np.minimum(np.abs(there), np.abs(back))
+    out[1:-1] = (np.abs(there + back) < 0.2 * way) & (way > far)
     return out
+
+
+def _false_extremes(bars: Floats) -> NDArray[np.bool_]:
+    """Bars whose high or low is far from where they opened and closed."""
+    first, high, low, last = np.log(bars[:, :4]).T
+    far: NDArray[np.bool_] = (high - np.maximum(first, last) > FAR) | (np.minimum(first, last) - low > FAR)
+    return far
 
 
 def _sessions(

@@ -143,7 +143,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "explain": lambda place: [str(place.root / "j.sqlite")],
     "sweep": lambda place: [
         str(place.tape), "--param", "strategy.rules.slow=20:21", "--trials", "1", "--workers", "1", "-o",
-        str(place.root / "sweep"), "--set", "strategy.name=rules",
+        str(place.root / "sweep"), "--set", "strategy.name=rules", "--metric", "total_return",
     ],
     "report": lambda place: [str(place.root / "j.sqlite")],
     "check": lambda place: place.settings(

@@ -34,6 +34,7 @@ from daemon.run.reporting import report_journal
 from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.importer import import_tape
 from tests.samples import (
+    DAY,
     HRM,
     LIVELY,
     OPEN,
@@ -411,6 +412,18 @@ def test_quantities_that_are_no_totals_say_so(tmp_path: Path) -> None:
     (note,) = [note for note in summary.notes if "no total" in note]
     assert note.startswith(f"in {summary.ticks_repaired:,} of {len(times):,} ticks the volume is no total of the day")
     assert "hrmd tape import FILE --map last_qty=VOLUME" in note
+
+
+@pytest.mark.parametrize(("weeks", "says"), [(0, False), (3, True)])
+def test_sessions_that_are_not_on_the_tape_are_said(tmp_path: Path, weeks: int, *, says: bool) -> None:
+    """A ratio of a year from three days of four weeks; of days in a row there is nothing to say."""
+    times, prices = wave(20)
+    days = (0, 1, 2 + 7 * weeks)
+    stamps = [at + day * DAY for day in days for at in times]
+    _, summary = play(write_tape(tmp_path / "t.parquet", stamps, prices * 3), *LIVELY, journal=tmp_path / "j")
+    notes = [note for note in summary.notes if "not on the tape" in note]
+    assert [note[:22] for note in notes] == (["13 of the 16 sessions "] if says else [])
+    assert [note for note in report_journal(tmp_path / "j").summary.notes if "not on the tape" in note] == notes
 
 
 def test_times_of_another_zone_say_so(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from daemon.core.json_form import encode
+from daemon.report.sides import certainty
+from daemon.report.terminal import print_summary
+from daemon.run.sensitivity import sensitivity
 from tests.own_classes import own, write_class
-from tests.samples import DAY, LIVELY, OPEN, play, write_tape
+from tests.samples import DAY, LIVELY, OPEN, play, settings_of, write_tape
 
 SECOND = 1_000_000_000
 
@@ -63,7 +68,17 @@ def test_a_ruin_that_comes_back_within_the_day_is_one(tmp_path: Path) -> None:
     times = [OPEN + (60 * minute + 10) * SECOND + day * DAY for day in range(2) for minute in minutes]
     tape = write_tape(tmp_path / "t.parquet", times, [*prices, *[900.0] * 60])
     write_class(tmp_path, HOLDER)
-    _, summary = play(tape, *own(tmp_path, "my_folder.module:Holder"), "broker.paper.starting_cash=100000")
+    asked = (*own(tmp_path, "my_folder.module:Holder"), "broker.paper.starting_cash=100000")
+    _, summary = play(tape, *asked)
     assert min(point.equity for point in summary.equity) > 100_000
     assert [summary.sharpe, summary.sortino, summary.calmar] == [None, None, None]
+    assert summary.max_drawdown >= 1, "at the closes of sessions it never fell"
     assert any("the account was ruined: −₹" in note and "on 2026-01-05 09:" in note for note in summary.notes)
+    (row, *_) = rows = sensitivity(settings_of(*asked), [tape], [], "zero", workers=1)
+    assert row.net_pnl == summary.net_pnl > 0
+    assert all(row.ruined for row in rows)
+    beside = msgspec.structs.replace(summary, sensitivity=rows)
+    console = Console(width=100, file=io.StringIO())
+    print_summary(console, beside, [])
+    assert console.file.getvalue().count("ruined") == 1 + len(rows)  # type: ignore[attr-defined]
+    assert certainty(beside).count("ruined") == len(rows)

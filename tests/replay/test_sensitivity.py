@@ -6,7 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from daemon.run.sensitivity import sensitivity
-from tests.samples import LIVELY, play, settings_of, wave, write_tape
+from daemon.tape.simulator import SimulatedSymbol
+from tests.samples import LIVELY, SBIN, play, settings_of, wave, write_simulated, write_tape
 
 
 def test_a_dearer_market_and_later_orders_cost_money(tmp_path: Path) -> None:
@@ -21,3 +22,12 @@ def test_a_dearer_market_and_later_orders_cost_money(tmp_path: Path) -> None:
     assert rows[0].net_pnl > rows[3].net_pnl > rows[6].net_pnl
     _, dear = play(tape, *LIVELY, "broker.paper.slippage_bp=4", "broker.paper.spread_bp=8", latency="fixed:2000")
     assert rows[-1].net_pnl == dear.net_pnl != Decimal(0)
+
+
+def test_a_dearer_market_is_one_of_wider_quotes(tmp_path: Path) -> None:
+    """A tape that tells its book has its spread from there: what lives from a narrow one is seen to."""
+    tape = write_simulated(tmp_path / "t.parquet", [SimulatedSymbol(SBIN, 800.0)], ("volume", "bid", "ask"))
+    asked = (*LIVELY, "broker.paper.slippage_bp=0", "broker.paper.spread_bp=0")
+    rows = [row for row in sensitivity(settings_of(*asked), [tape], [], "zero", workers=1) if row.latency == "zero"]
+    assert rows[0].trades == rows[1].trades == rows[2].trades > 0
+    assert rows[0].net_pnl > rows[1].net_pnl > rows[2].net_pnl

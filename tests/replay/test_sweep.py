@@ -111,6 +111,14 @@ def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
     assert rows[1].net_pnl < -5000
 
 
+@pytest.mark.parametrize(("windows", "metric"), [(2, "sharpe"), (3, "calmar"), (4, "total_return")])
+def test_a_window_that_can_t_have_the_metric_is_refused(tape: Path, tmp_path: Path, windows: int, metric: str) -> None:
+    """A Sharpe of one session can't be said: counted as 0, whatever lost in it would look like sitting out."""
+    few = wanted(tape, 1, windows=windows, metric=metric)
+    with pytest.raises(UsageError, match=rf"too few sessions \(3\) for --windows {windows}; a {metric}"):
+        Sweep(few, tmp_path / "s.sqlite").run(Here(), lambda _: None)
+
+
 @pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=pytest.mark.nightly)])
 def test_no_settings_are_tried_twice(tape: Path, tmp_path: Path, sampler: str) -> None:
     """Twelve ways to set them: forty trials would play, and count, the same ones thrice."""
@@ -163,6 +171,10 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     """One document, a table and a page; bad words are a line."""
     sets = [part for change in LIVELY for part in ("--set", change)]
     words = ["sweep", str(tape), "--param", "strategy.rules.slow=4:6", "-o", str(tmp_path / "out"), "--workers", "1"]
+    assert main([*words[:-3], str(tmp_path / "few"), "--trials", "1", "--windows", "2", *sets]) == 2
+    assert "too few sessions (3) for --windows 2; a sharpe needs 2 in each at least" in capsys.readouterr().err
+    assert not (tmp_path / "few").exists()
+    words += ["--metric", "total_return"]
     assert main([*words, "--trials", "3", "--sampler", "grid", "--windows", "3", *sets, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["number"] for row in sorted(document["trials"], key=lambda row: row["number"])] == [0, 1, 2]

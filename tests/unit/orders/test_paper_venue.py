@@ -116,6 +116,26 @@ def test_with_a_quote_market_pays_the_quote_and_slippage(side: Side, expected: s
     assert prices(paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 99.5, "ask": 100.5}))) == [(1, 10, expected)]
 
 
+@pytest.mark.parametrize(("side", "wide", "assumed"), [(Side.BUY, "101.30", "100.60"), (Side.SELL, "98.60", "99.40")])
+def test_a_dearer_market_has_a_wider_book(side: Side, wide: str, assumed: str) -> None:
+    """99.5 to 100.4 three times as wide is 98.6 to 101.3, where the half spread of an unquoted one is 60 bp."""
+    paper = venue(spread_bp=40, spread_times=3)
+    paper.submit(order(side), T0)
+    quoted = paper.on_ticks(ticks({"s": 1, "ltp": 100, "bid": 99.5, "ask": 100.4}))
+    assert prices(quoted) == [(1, 10, wide)]
+    paper.submit(order(side, order_id="B"), T0 + 90 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 91, "ltp": 100}))) == [(91, 10, assumed)]
+
+
+def test_a_wider_book_fills_no_limit_order_that_it_does_not_reach() -> None:
+    """An ask of 100.4 goes through a limit of 100.5; three times as wide it is 101.3."""
+    for times, filled in ((1, True), (3, False)):
+        paper = venue(spread_times=times)
+        paper.submit(order(limit="100.5"), T0)
+        row = {"s": 1, "ltp": 101, "bid": 99.5, "ask": 100.4}
+        assert bool(paper.on_ticks(ticks(row))) is filled
+
+
 def test_market_takes_what_is_displayed_and_waits_for_more() -> None:
     """Displayed quantity fills in parts, a tick each, and the charges are those of one order: 52.42."""
     paper = venue()

@@ -131,19 +131,19 @@ def test_a_record_that_no_order_can_follow_is_passed_over(path: Path) -> None:
 
 
 def test_a_closing_for_another_model_goes_on_after_a_crash(path: Path) -> None:
-    """While something is held; once all is closed it is over, and the next position stays."""
+    """While it is held; once it is closed it is over, and the next position stays, that of another symbol, too."""
     loaded = ModelLoaded(
         ts=3, key="k", name="new", model_hash="b", before="a", after_bar=1, runtime="", file="", closes=True,
         reason="model new",
     )  # fmt: skip
     write(path, *trade(1), loaded)
-    assert recovered(path).flatten_reason == "model new"
+    assert recovered(path).closing == {SBIN: "model new"}
     path.unlink()
-    write(path, *trade(1), loaded, *trade(2, Side.SELL), *trade(3))
-    assert (recovered(path).flatten_reason, recovered(path).portfolio.quantity(SBIN)) == ("", 100)
+    write(path, *trade(1), loaded, *trade(2, symbol=RELIANCE), *trade(3, Side.SELL), *trade(4))
+    assert (recovered(path).closing, recovered(path).portfolio.quantity(SBIN)) == ({}, 100)
     path.unlink()
     write(path, loaded, *trade(1))
-    assert recovered(path).flatten_reason == ""
+    assert recovered(path).closing == {}
 
 
 @pytest.mark.parametrize(

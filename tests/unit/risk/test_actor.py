@@ -268,6 +268,19 @@ def test_carrying_over_stops_no_later_trading(desk: Desk) -> None:
     assert desk.tell(TimeAdvanced(ts=OPEN + DAY + 2 * MINUTE)) == []
 
 
+@pytest.mark.parametrize("why", ["carried over from an earlier session", "model new"])
+def test_one_that_can_t_be_sold_costs_no_other_its_new_position(desk: Desk, why: str) -> None:
+    """Its market has stopped and its exit waits for days; what is opened meanwhile in others is not closed for it."""
+    desk.hold(100)
+    morning = OPEN + DAY if why != "model new" else NOON + MINUTE
+    said = desk.tell(TimeAdvanced(ts=morning), *([] if morning > NOON + DAY // 2 else [loaded(closes=True)]))
+    assert [it[::3] for it in closings(said)] == [(SBIN, why)]
+    desk.hold(50, RELIANCE)
+    assert desk.tell(TimeAdvanced(ts=morning + 5 * MINUTE)) == []
+    assert desk.actor.closing.why(SBIN) == why
+    assert desk.actor.closing.why(RELIANCE) == ""
+
+
 def test_flatten_closes_reduces_and_keeps_at_it(desk: Desk) -> None:
     """All positions, at once and again until they are gone; no new risk until resumed."""
     desk.hold(100)

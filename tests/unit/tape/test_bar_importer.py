@@ -45,6 +45,17 @@ def test_a_vendor_s_bars(tmp_path: Path) -> None:
     assert reader.first_ts == OPEN + 5_000_000_000
 
 
+def test_bars_of_another_zone_are_no_bars_of_the_morning(tmp_path: Path) -> None:
+    """UTC read as India's: what of the afternoon falls behind 09:15 would be traded as the day's first hour."""
+    times = [f"{3 + minute // 60:02}:{minute % 60:02}" for minute in range(45, 420, 5)]
+    source = written(tmp_path / "b.csv", [f"20260105,{time}:00,100,101,99,100.5,10" for time in times])
+    said = r"b\.csv row 1 \(.* at 2026-01-05 03:45:00 IST\): 66 of 75 bars lie outside .* --tz says of which"
+    with pytest.raises(TapeError, match=said):
+        imported(source)
+    report = import_bars([source], tmp_path / "o.parquet", "5m", {}, SBIN, parse_zone("UTC"))
+    assert (report.bars, report.left_out) == (75, {})
+
+
 @pytest.mark.parametrize(("symbol", "left_out"), [(SBIN, {"false_price": 1}), ("NSE:NIFTY26JAN26000CE", {})])
 def test_a_bar_in_paise_is_left_out(tmp_path: Path, symbol: str, left_out: dict[str, int]) -> None:
     """And said with its row; an option may be worth any multiple for a bar."""

@@ -89,6 +89,27 @@ def test_every_kind_of_bad_bar_is_counted_and_dropped(tmp_path: Path) -> None:
     assert len(np.unique(sessions.ts_ns)) == 237
 
 
+@pytest.mark.parametrize(("times", "false"), [(3.0, 1), (1 / 3, 1), (1.2, 0)])
+def test_a_day_may_begin_with_a_false_print(tmp_path: Path, times: float, false: int) -> None:
+    """The opening bar at thrice the price, or a third, and the next one back; a gap that is faded is a price."""
+    table = minutes()
+    before = table.to_pandas()[["open", "high", "low", "close"]].to_numpy()[120]
+    for name, price in zip(("open", "high", "low", "close"), before, strict=True):
+        table = changed(table, name, 120, price * times)
+    sessions, (report,) = read_bars(write(table, tmp_path), 60)
+    assert report.outliers == false
+    assert len(sessions.bars) == 240 - false
+
+
+@pytest.mark.parametrize(("column", "times"), [("high", 10.0), ("low", 0.1)])
+def test_a_false_extreme_is_a_false_print(tmp_path: Path, column: str, times: float) -> None:
+    """Paise for rupees in one of a bar's four prices, far from where it opened and closed."""
+    table = minutes()
+    table = changed(table, column, 20, table[column].to_numpy()[20] * times)
+    sessions, (report,) = read_bars(write(table, tmp_path), 60)
+    assert (report.outliers, len(sessions.bars)) == (1, 239)
+
+
 def test_a_bad_file_is_refused_with_its_counts(tmp_path: Path) -> None:
     """More bad bars than allowed: one line with the file, the counts and the instrument."""
     path = write(changed(minutes(), "close", 3, float("nan")), tmp_path)

@@ -142,6 +142,17 @@ def test_bars_of_csv_files_are_those_of_parquet_files(
     np.testing.assert_allclose(text.bars, stored.bars)
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_csv_file_as_an_indian_spreadsheet_writes_it(tmp_path: Path, delimiter: str) -> None:
+    """Lakhs set apart by commas, and columns by what `hrmd tape import` knows, too."""
+    path = tmp_path / "AAA.csv"
+    rows = [[f"2020-01-01 09:{minute}", *['"1,23,456.50"'] * 4, '"1,00,000"'] for minute in range(15, 60, 5)]
+    lines = [["ts", "open", "high", "low", "close", "volume"], *rows]
+    path.write_text("\n".join(delimiter.join(line) for line in lines) + "\n")
+    sessions, _ = read_bars(path, 300)
+    assert (sessions.bars == [123456.5, 123456.5, 123456.5, 123456.5, 100_000]).all()
+
+
 @pytest.mark.parametrize(
     ("head", "row", "said"),
     [
@@ -152,6 +163,12 @@ def test_bars_of_csv_files_are_those_of_parquet_files(
             "'soon' or a later one is no time that is known; expected 2020-01-31",
         ),
         ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers"),
+        ("ts;open;high;low;close", "2020-01-01 09:15;24,250;25;24;25", "column open has 24,250: a comma that may be"),
+        (
+            "ts;open;high;low;close",
+            "2020-01-01 09:15;800,5;801;799;800",
+            "column open has 800,5: a comma that may be a",
+        ),
     ],
 )
 def test_text_that_is_no_bar_is_refused(tmp_path: Path, head: str, row: str, said: str) -> None:
