@@ -85,6 +85,7 @@ def described(
         "order_delay_ns": str(plan.latency.order_ns),
         "model": deciding.model,
         "untried": deciding.untried,
+        "twice_told": tapes.twice_told,
         "depth": str(deciding.depth),
         "simulated": "true" if tapes.simulated else "",
         "made_of": tapes.bars,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from daemon.core.events import FeedState, FeedStatus, TickBatch, TimeAdvanced, j
 from daemon.core.files import named_twice
 from daemon.feed.compiled_filter import CompiledTickFilter
 from daemon.feed.tick_filter import NO_LIMIT_PERCENT, Instruments, Mark, TickFilter
+from daemon.feed.twice_told import twice_told
 from daemon.market.calendar import MarketCalendar, Session
 from daemon.native.kernel import Kernel
 from daemon.settings.feed import FeedSettings
@@ -87,6 +89,11 @@ class Tapes:
             key=lambda mark: mark.place,
         )
         """What the feed said of itself while the tapes were recorded, in order."""
+
+    @cached_property
+    def twice_told(self) -> str:
+        """What has to be said of tapes that tell of the same symbols at the same time; "" where none do."""
+        return twice_told(self._readers, self.symbols)
 
     def _made_of(self) -> str:
         made = {reader.notes.get(BARS_NOTE, ""): path for path, reader in zip(self.paths, self._readers, strict=True)}

@@ -64,6 +64,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """Of each symbol its kind and whether it is traded."""
     untried: str = ""
     """What must be said of a model that knows simulated markets alone, on real ticks."""
+    twice_told: str = ""
+    """What must be said of tapes that tell of the same symbols at the same time."""
     depth: int | None = None
     """Segments that a decision of the HRM took at most; None where nobody said."""
 
@@ -228,8 +230,8 @@ class Chronicle:
         ahead = ahead_of_receipt(ticks) if described.received else ""
         gaps = self._gaps(spans) if described.tapes else ""
         said = (
-            opens_nothing(settings), described.untried, made, chosen, late, no_totals(ticks), outside(ticks), ahead,
-            gaps,
+            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, no_totals(ticks),
+            outside(ticks), ahead, gaps,
         )  # fmt: skip
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]

@@ -186,7 +186,8 @@ def _described(all_metadata: list[dict[str, str]], settings: Settings, path: Pat
         simulated=any(one.get("simulated") for one in all_metadata), latency=newest.get("latency", ""),
         order_delay_ns=_decoded(newest, "order_delay_ns", int, 0, path), made_of=_made_of(newest, path),
         received=bool(newest.get("received")), instruments=instruments,
-        untried=newest.get("untried", ""), depth=_decoded(newest, "depth", int | None, None, path),
+        untried=newest.get("untried", ""), twice_told=newest.get("twice_told", ""),
+        depth=_decoded(newest, "depth", int | None, None, path),
     )  # fmt: skip
 
 

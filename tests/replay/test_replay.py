@@ -426,6 +426,15 @@ def test_sessions_that_are_not_on_the_tape_are_said(tmp_path: Path, weeks: int, 
     assert [note for note in report_journal(tmp_path / "j").summary.notes if "not on the tape" in note] == notes
 
 
+def test_two_tapes_of_one_day_are_named(tmp_path: Path) -> None:
+    """The same ticks under two names count twice, and it is said; in the journal's report, too."""
+    tapes = [write_tape(tmp_path / name, *wave(3)) for name in ("one.parquet", "two.parquet")]
+    _, summary = play(tapes, *LIVELY, journal=tmp_path / "j")
+    notes = [note for note in summary.notes if "two tapes have ticks of the same time" in note]
+    assert [note.partition(": two")[0] for note in notes] == [SBIN]
+    assert [note for note in report_journal(tmp_path / "j").summary.notes if "two tapes" in note] == notes
+
+
 def test_times_of_another_zone_say_so(tmp_path: Path) -> None:
     """Most of the day lies outside the session: a note says what that looks like."""
     times, prices = wave(minutes=370)
