@@ -6,52 +6,41 @@ Invariant: tapes that follow each other are no matter for a note, and are not re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import combinations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from daemon.core.events import TickBatch
 from daemon.tape.format import TapeReader
+from daemon.tape.ordering import in_turn, said_of
 
-TURNS: Final = 20
-"""How often the ticks of a symbol may come from the other tape: one ends late, the next begins early."""
-SHOWN: Final = 3
 _CHUNK_ROWS: Final = 1 << 16
-
-Ints = NDArray[np.int64]
 
 
 def twice_told(readers: Sequence[TapeReader], symbols: Collection[str]) -> str:
     """What has to be said of them; "" where no two tell of one of `symbols` at the same time."""
-    found = sorted({symbol for pair in combinations(readers, 2) for symbol in _both(*pair, symbols)})
-    if not found:
+    spans = {reader: (reader.first_ts, reader.last_ts) for reader in readers}
+    near = {
+        reader for pair in combinations(readers, 2) if _meet(*(spans[reader] for reader in pair)) for reader in pair
+    }
+    on = Counter(symbol for reader in near for symbol in reader.symbols if symbol in symbols)
+    shared = sorted(symbol for symbol, tapes in on.items() if tapes > 1)
+    if not shared:
         return ""
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return (
-        f"{', '.join(found[:SHOWN])}{more}: two tapes have ticks of the same time, which are taken for one stream: "
-        "where they differ the price jumps to and fro, and volume may count twice"
-    )
+    ts, source, code = [], [], []
+    for number, reader in enumerate(readers):
+        wanted = set(shared).intersection(reader.symbols) if reader in near else ()
+        for batch in reader.batches(_CHUNK_ROWS, wanted) if wanted else ():
+            ts.append(batch.ts_recv)
+            source.append(np.full(len(batch), number))
+            code.append(np.array([shared.index(it) if it in wanted else -1 for it in batch.symbols])[batch.code])
+    return said_of([shared[found] for found in in_turn(*map(np.concatenate, (ts, source, code)))], "tapes")
 
 
-def _both(one: TapeReader, other: TapeReader, symbols: Collection[str]) -> list[str]:
-    """The symbols of which ticks of both come in turn."""
-    first, last, begins, ends = one.first_ts, one.last_ts, other.first_ts, other.last_ts
-    if first is None or last is None or begins is None or ends is None or last < begins or ends < first:
-        return []
-    shared = [symbol for symbol in one.symbols if symbol in other.symbols and symbol in symbols]
-    told = [[*reader.batches(_CHUNK_ROWS, shared)] for reader in (one, other)]
-    return [symbol for symbol in shared if _turns(*(_stamps(batches, symbol) for batches in told)) > TURNS]
-
-
-def _turns(one: Ints, other: Ints) -> int:
-    """How often the next tick in time is of the other."""
-    source = np.repeat((0, 1), (len(one), len(other)))
-    return int(np.count_nonzero(np.diff(source[np.argsort(np.concatenate((one, other)), kind="stable")])))
-
-
-def _stamps(batches: Sequence[TickBatch], symbol: str) -> Ints:
-    """When the ticks of a symbol came, UTC ns."""
-    return np.concatenate([batch.ts_recv[batch.code == batch.symbols.index(symbol)] for batch in batches])
+def _meet(one: tuple[int | None, int | None], other: tuple[int | None, int | None]) -> bool:
+    (first, last), (begins, ends) = one, other
+    if first is None or last is None or begins is None or ends is None:
+        return False
+    return first <= ends and begins <= last

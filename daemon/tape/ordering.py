@@ -7,6 +7,7 @@ stay as they are, and equal times keep their order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,10 @@ BEHIND_SHARE: Final = 0.01
 """... where so many rows are, ..."""
 BEHIND_LEAST: Final = 20
 """... and so many of a log of messages, which is written as they come."""
+TURNS: Final = 20
+"""How often rows of a symbol may come from another source than the last one: one ends late, the next begins early."""
+SHOWN: Final = 3
+"""Symbols that are named in a line."""
 _NONE: Final = np.zeros(0, dtype=np.int64)
 
 
@@ -62,10 +67,10 @@ def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, 
     its own row. A stream that is not in order itself is sorted by its stamps.
     """
     said, received = _said(table)
-    source = np.repeat(np.arange(len(source_rows)), source_rows)
+    source, codes = np.repeat(np.arange(len(source_rows)), source_rows), _codes(table)
     key = np.zeros(len(said), dtype=np.int64)
     standing = np.arange(len(said))
-    for rows in _streams(source * (1 << 32) + _codes(table)):
+    for rows in _streams(source * (1 << 32) + codes):
         key[rows] = _arrivals(said[rows])
         if _newest_first(said[rows]):
             standing[rows] = rows[::-1]
@@ -74,10 +79,33 @@ def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, 
     if count <= max(len(said) * BEHIND_SHARE, least - 1):
         return None
     order: Ints = standing[np.argsort(key[standing], kind="stable")]
+    names = as_dictionary(table.column("symbol").chunk(0)).dictionary.to_pylist()
+    twice = said_of([names[code] for code in in_turn(key, source, codes)], "files")
     return order, (
         f"{count:,} of {len(said):,} rows lie behind an earlier one, by up to {_span(int(behind.max()))}, as where "
         f"symbols or days stand one after the other: sorted by time{' of receipt' if received else ''}, rows of one "
-        "time as they were"
+        f"time as they were{twice and '; '}{twice}"
+    )
+
+
+def in_turn(ts: Ints, source: Ints, code: Ints) -> list[int]:
+    """The symbols of which several sources tell at the same time, each as its `code`; all (n,), a row a tick."""
+    order = np.lexsort((ts, code))
+    source, code = source[order], code[order]
+    turns = code[1:][(np.diff(source) != 0) & (np.diff(code) == 0)]
+    followed = int(source.max(initial=0))
+    found: list[int] = np.flatnonzero(np.bincount(turns) > TURNS + followed).tolist()
+    return found
+
+
+def said_of(symbols: Sequence[str], sources: str) -> str:
+    """What has to be said where several `sources` tell of `symbols` at the same time; "" where of none."""
+    if not symbols:
+        return ""
+    more = f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else ""
+    return (
+        f"{', '.join(symbols[:SHOWN])}{more}: two {sources} have ticks of the same time, which are taken for one "
+        "stream: where they differ the price jumps to and fro, and volume may count twice"
     )
 
 

@@ -73,6 +73,17 @@ def test_several_files(tmp_path: Path) -> None:
     assert tape_of(later, a)[1] == A + rows_of(SBIN, 1)
 
 
+def test_two_files_of_one_symbol_and_day(tmp_path: Path) -> None:
+    """It is said of two vendors' ticks, and not of days that follow each other."""
+    first, second, next_day = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv"))
+    written(first, A)
+    written(second, [(ts + SECOND, symbol, price * 1.01) for ts, symbol, price in A])
+    written(next_day, rows_of(SBIN, 1))
+
+    assert f"; {SBIN}: two files have ticks of the same time" in tape_of(first, second)[0].sorted
+    assert "two files" not in tape_of(next_day, first)[0].sorted
+
+
 def test_the_newest_first(tmp_path: Path) -> None:
     """Turned round, also where times are equal."""
     twice = [row for row in A for row in (row, (row[0], row[1], row[2] + 50))]
