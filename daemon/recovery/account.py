@@ -198,8 +198,8 @@ class Account:
             case CanaryChanged():
                 self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
-                held = [it.symbol for it in self.portfolio.positions() if it.quantity] if event.closes else []
-                self.closing |= dict.fromkeys(held, event.reason)
+                known = {*self.held, *(order.intent.symbol for order in self.orders.working.values())}
+                self.closing |= {it: event.reason for it in sorted(known) if event.closes and self._is_open(it)}
             case Bar():
                 self.portfolio.mark(event.symbol, event.close, event.ts_close)
                 return

@@ -144,6 +144,9 @@ def test_a_closing_for_another_model_goes_on_after_a_crash(path: Path) -> None:
     path.unlink()
     write(path, loaded, *trade(1))
     assert recovered(path).closing == {}
+    path.unlink()
+    write(path, *trade(1)[:-1], loaded, trade(1)[-1])
+    assert recovered(path).closing == {SBIN: "model new"}, "what worked then has become a position"
 
 
 @pytest.mark.parametrize(
