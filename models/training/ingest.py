@@ -220,7 +220,8 @@ def _false_extremes(bars: Floats) -> NDArray[np.bool_]:
     first, high, low, last = bars[:, :4].T
 
     def far(above: Floats, below: Floats) -> NDArray[np.bool_]:
-        return (np.log(above / below) > FAR) & (above - below > FEW)
+        found: NDArray[np.bool_] = (np.log(above / below) > FAR) & (above - below > FEW)
+        return found
 
     return far(high, np.maximum(first, last)) | far(np.minimum(first, last), low)
 
