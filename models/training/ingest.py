@@ -207,7 +207,9 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
     out = np.zeros(len(close), bool)
     if len(there) == 0:
         return out
-    scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
+    moves = np.abs(np.diff(logs))
+    usual = np.median(moves) or np.median(moves[moves > 0] if moves.any() else moves)  # most bars may not move at all
+    scale = 1.4826 * usual + 1e-12
     within_a_day = np.diff(ts)[:-1] < DAY_NS // 4
     far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR))
     way = np.minimum(np.abs(there), np.abs(back))
