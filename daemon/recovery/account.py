@@ -193,7 +193,7 @@ class Account:
                 self._book(event)
                 if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
-                if not self.portfolio.quantity(event.symbol):
+                if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
             case CanaryChanged():
                 self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
