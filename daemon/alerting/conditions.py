@@ -5,7 +5,7 @@ Invariant: whatever tells of the same cause has the same key, so that a check an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -71,13 +71,16 @@ def without_advice(text: str) -> str:
     return text.partition(_ADVICE)[0]
 
 
-def of_checks(checks: Iterable[Check]) -> list[Condition]:
-    """Those that aren't as they should be, with what to do; what is part of another one isn't told by itself."""
+def of_checks(checks: Iterable[Check], muted: Collection[AlertKind] = ()) -> list[Condition]:
+    """Those that aren't as they should be, with what to do; what is part of another one isn't told by itself.
+
+    But where that one is `muted`: then nobody would hear of either.
+    """
     wrong = {check.name: check for check in checks if check.status is not CheckStatus.OK}
     return [
         condition(AlertKind(check.name), _SEVERITY[check.status], _ADVICE.join(filter(None, (check.text, check.do))))
         for check in wrong.values()
-        if check.part_of not in wrong
+        if check.part_of not in wrong or check.part_of in muted
     ]
 
 

@@ -193,13 +193,13 @@ class Account:
                 self._book(event)
                 if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
-                if not self.portfolio.quantity(event.symbol):
+                if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
             case CanaryChanged():
                 self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
-                held = [it.symbol for it in self.portfolio.positions() if it.quantity] if event.closes else []
-                self.closing |= dict.fromkeys(held, event.reason)
+                known = {*self.held, *(order.intent.symbol for order in self.orders.working.values())}
+                self.closing |= {it: event.reason for it in sorted(known) if event.closes and self._is_open(it)}
             case Bar():
                 self.portfolio.mark(event.symbol, event.close, event.ts_close)
                 return

@@ -175,7 +175,7 @@ class RiskActor(Actor):
         elif isinstance(event, Fill):
             intent = book.open_intent(event.order_id)
             book.on_fill(event)
-            self.closing.retries.forget(event.symbol)
+            self.closing.on_fill(event.symbol)
             self._protector.on_fill(event, intent)
             self._unsettled.on_fill(event)
             self._protect(event.symbol, event.ts)

@@ -212,6 +212,13 @@ class Closing:
         if denial is not None:
             self.retries.note(symbol, denial[0], now)
 
+    def on_fill(self, symbol: str) -> None:
+        """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""
+        self.retries.forget(symbol)
+        if not self.is_open(symbol):
+            self.symbols.pop(symbol, None)
+            self._bare.pop(symbol, None)
+
     # -- exits that fail ----------------------------------------------------------------------------------------------
 
     def on_refusal(self, event: OrderRejected) -> None:

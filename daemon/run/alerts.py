@@ -48,7 +48,7 @@ def _conditions(app: App, view: DaemonView) -> Sequence[Condition] | None:
         return [condition(AlertKind.RUNNING, Severity.CRITICAL, app.why_idle)] if long else None
     book, risk, account = app.risk.book, app.settings.risk, app.account
     return [
-        *of_checks(check for check in view.monitor.recent() if check.name != RUNNING),
+        *of_checks((check for check in view.monitor.recent() if check.name != RUNNING), app.settings.alerts.muted),
         *of_state(book.state, account.state_reason, account.state_who),
         *of_loss(book.day_pnl(), book.day_high, risk.max_daily_loss, risk.max_day_drawdown),
     ]

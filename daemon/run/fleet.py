@@ -15,7 +15,7 @@ import msgspec
 
 from daemon.core.errors import UsageError
 from daemon.report.summary import ReplaySummary
-from daemon.run.many import Job, Processes, cores, play, played, quieten
+from daemon.run.many import Job, Processes, cores, play_all, played, quieten
 
 Work = Callable[[bytes], bytes]
 """A function of a module, from a job to what came of it."""
@@ -42,11 +42,7 @@ class LocalFleet:
 
     def play(self, jobs: Sequence[Job]) -> Iterator[ReplaySummary]:
         """All of them, in order."""
-        if self._pool is None:
-            yield from map(play, jobs)
-            return
-        for told in self._pool.map(played, [msgspec.json.encode(job) for job in jobs]):
-            yield msgspec.json.decode(told, type=ReplaySummary)
+        return play_all(jobs, self._pool)
 
     def finished(self, work: Work, jobs: Iterable[bytes]) -> Done:
         """Each as it is done; a process is given its next job when it has done one, so that none waits in a queue.

@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
@@ -44,14 +44,13 @@ def play(job: Job) -> ReplaySummary:
     return asyncio.run(Replay(settings, tapes, job.symbols, parse_latency(job.latency), ReplayOutputs()).run())
 
 
-def play_all(jobs: Sequence[Job], workers: int) -> Iterator[ReplaySummary]:
-    """All of them on so many processes; one by one in this one where `workers` is 1."""
-    if workers == 1 or len(jobs) == 1:
+def play_all(jobs: Sequence[Job], pool: Processes | None) -> Iterator[ReplaySummary]:
+    """All of them, in order; one by one in this process where there are no others."""
+    if pool is None:
         yield from map(play, jobs)
         return
-    with closing(Processes(min(workers, len(jobs)))) as pool:
-        for told in pool.map(played, [msgspec.json.encode(job) for job in jobs]):
-            yield msgspec.json.decode(told, type=ReplaySummary)
+    for told in pool.map(played, [msgspec.json.encode(job) for job in jobs]):
+        yield msgspec.json.decode(told, type=ReplaySummary)
 
 
 class Crew:

@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from daemon.report.chance import SensitivityRow
 from daemon.report.summary import ReplaySummary
 from daemon.report.trades import Trade
 from daemon.run.chronicle import CHRONICLED, Chronicle, Described
-from daemon.run.many import Crew, Job, not_to_be_split, thinks
+from daemon.run.many import Crew, Job, Processes, cores, not_to_be_split, thinks
 from daemon.run.output_tables import (
     bars_table,
     decisions_table,
@@ -66,8 +67,10 @@ class Replay:
         self.outputs = outputs
         self._adds_to_journal = outputs.journal is not None and outputs.journal.exists()
         self.interrupted = False
-        self.beside: Callable[[], list[SensitivityRow]] | None = None
+        self.beside: Callable[[Processes], list[SensitivityRow]] | None = None
         """Replays of the same under other costs, to be told with the summary."""
+        self._others: Processes | None = None
+        """Those that play them."""
         self._asked = (settings, tapes, symbols, latency, outputs)
         self._sensitivity: list[SensitivityRow] = []
         self._settings = settings
@@ -132,6 +135,8 @@ class Replay:
         self.app.stop("interrupted")
         if self._helpers is not None:
             self._helpers.crew.terminate()
+        if self._others is not None:
+            self._others.terminate()
 
     async def run(self) -> ReplaySummary:
         """Play to the end and write the files. Raises `TapeError` when no tick of the tape could be used."""
@@ -155,11 +160,23 @@ class Replay:
         if self._own is None and (foreseer := self.app.strategy.foreseer) is not None:
             log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
         if self.beside is not None and not self.interrupted:
-            self._sensitivity = await asyncio.to_thread(self.beside)
+            self._sensitivity = await self._told_beside(self.beside)
         summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
         self._check_usable(summary)
         self._write(summary)
         return summary
+
+    async def _told_beside(self, beside: Callable[[Processes], list[SensitivityRow]]) -> list[SensitivityRow]:
+        """What came of the same under other costs; nothing where somebody asked for the end meanwhile."""
+        with closing(Processes(cores(), thinks=thinks(self._settings))) as self._others:
+            try:
+                return await asyncio.to_thread(beside, self._others)
+            except BrokenExecutor:
+                if not self.interrupted:
+                    raise Fault("a process of the replay ended") from None
+                return []
+            finally:
+                self._others = None
 
     def _share_out(self, workers: int, crew: Crew | None) -> None:
         """Have other processes begin with all sessions but the first ones; why they can't is a line of the log."""

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from daemon.report.chance import SensitivityRow
-from daemon.run.many import Job, cores, play_all
+from daemon.run.many import Job, Processes, play_all
 from daemon.settings.tree import Settings
 
 MARKET_COSTS = (1.0, 2.0, 4.0)
@@ -17,9 +17,12 @@ LATENCIES = ("fixed:500", "fixed:2000")
 
 
 def sensitivity(
-    settings: Settings, tapes: Sequence[Path], symbols: Sequence[str], latency: str, workers: int | None = None
+    settings: Settings, tapes: Sequence[Path], symbols: Sequence[str], latency: str, pool: Processes | None = None
 ) -> list[SensitivityRow]:
-    """Every pair of costs and latency, the replay's own first. Raises what a replay raises."""
+    """Every pair of costs and latency, the replay's own first, by the processes of `pool` or by this one.
+
+    Raises what a replay raises.
+    """
     grid = list(product(MARKET_COSTS, dict.fromkeys((latency, *LATENCIES))))
     jobs = [
         Job(
@@ -34,7 +37,7 @@ def sensitivity(
             total_return=found.total_return, sharpe=found.sharpe, max_drawdown=found.max_drawdown,
             ruined=found.ruined_ts is not None,
         )
-        for (factor, late), found in zip(grid, play_all(jobs, workers or cores()), strict=True)
+        for (factor, late), found in zip(grid, play_all(jobs, pool), strict=True)
     ]  # fmt: skip
 
 

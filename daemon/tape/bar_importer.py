@@ -56,7 +56,7 @@ MOST_VOLUME: Final = 10**12
 MISPLACED_SHARE: Final = 0.05
 """If so many bars begin where none does, they are of another interval, or stamped by their ends."""
 MOST_OUTSIDE: Final = 0.5
-"""If more than so many bars lie outside the market's hours, the others are of another hour than they seem to be."""
+"""If more than so many bars, of days with a session, lie outside its hours, the others are of another hour, too."""
 _CHUNK_BARS: Final = 65_536
 
 
@@ -294,11 +294,12 @@ class _Judged:
                 "stamped by their starts: --stamp start"
             )
         inside = (ts > opened) & (ts <= closed) if self._by_end else (ts >= opened) & (ts < closed)
-        outside, read = self._good & ~inside, np.count_nonzero(self._good)
+        of_day = self._good & (opened > 0)
+        outside, read = of_day & ~inside, np.count_nonzero(of_day)
         if MOST_OUTSIDE * read < np.count_nonzero(outside) < read:
             raise TapeError(
-                f"{self._where(outside)}: {np.count_nonzero(outside):,} of {read:,} bars lie outside the market's "
-                "hours: are their times of another zone? --tz says of which"
+                f"{self._where(outside)}: {np.count_nonzero(outside):,} of {read:,} bars of days with a session lie "
+                "outside the market's hours: are their times of another zone? --tz says of which"
             )
         self._keep(inside, "outside_session")
         inner = ts - opened - (1 if self._by_end else 0)

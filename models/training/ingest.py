@@ -23,6 +23,8 @@ from models.training.sessions import Floats, Ints, Sessions, join
 FAR: Final = np.log(1.5)
 """A day begins where it will, and may go back at once, and a bar goes further than it closes: beyond that it was no
 price."""
+FEW: Final = 0.2
+"""Rupees that are a few ticks: of what costs no more than that they are any multiple, and a price all the same."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class Limits:
     """What is tolerated.
 
     A bar whose return is over ``outlier_sigma`` robust deviations and comes straight back is dropped, the first of a
-    day only where that is half of the lower price, and one whose high or low is as far from open and close; a session
-    that misses more than ``missing_share`` of the usual bars is left out; a file of which more than ``bad_share`` of
-    the rows are dropped is refused.
+    day only where that is half of the lower price, and one whose high or low is as far from open and close
+    (and more than a few ticks); a session that misses more than ``missing_share`` of the usual bars is left out; a file
+    of which more than ``bad_share`` of the rows are dropped is refused.
     """
 
     outlier_sigma: float = 30.0
@@ -205,7 +207,9 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
     out = np.zeros(len(close), bool)
     if len(there) == 0:
         return out
-    scale = 1.4826 * np.median(np.abs(np.diff(logs))) + 1e-12
+    moves = np.abs(np.diff(logs))
+    usual = np.median(moves) or np.median(moves[moves > 0] if moves.any() else moves)  # most bars may not move at all
+    scale = 1.4826 * usual + 1e-12
     within_a_day = np.diff(ts)[:-1] < DAY_NS // 4
     far = np.where(within_a_day, sigma * scale, max(sigma * scale, FAR))
     way = np.minimum(np.abs(there), np.abs(back))
@@ -215,9 +219,13 @@ def _spikes(close: Floats, ts: Ints, sigma: float) -> NDArray[np.bool_]:
 
 def _false_extremes(bars: Floats) -> NDArray[np.bool_]:
     """Bars whose high or low is far from where they opened and closed."""
-    first, high, low, last = np.log(bars[:, :4]).T
-    far: NDArray[np.bool_] = (high - np.maximum(first, last) > FAR) | (np.minimum(first, last) - low > FAR)
-    return far
+    first, high, low, last = bars[:, :4].T
+
+    def far(above: Floats, below: Floats) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (np.log(above / below) > FAR) & (above - below > FEW)
+        return found
+
+    return far(high, np.maximum(first, last)) | far(np.minimum(first, last), low)
 
 
 def _sessions(

@@ -74,7 +74,7 @@ def test_a_ruin_that_comes_back_within_the_day_is_one(tmp_path: Path) -> None:
     assert [summary.sharpe, summary.sortino, summary.calmar] == [None, None, None]
     assert summary.max_drawdown >= 1, "at the closes of sessions it never fell"
     assert any("the account was ruined: −₹" in note and "on 2026-01-05 09:" in note for note in summary.notes)
-    (row, *_) = rows = sensitivity(settings_of(*asked), [tape], [], "zero", workers=1)
+    (row, *_) = rows = sensitivity(settings_of(*asked), [tape], [], "zero")
     assert row.net_pnl == summary.net_pnl > 0
     assert all(row.ruined for row in rows)
     beside = msgspec.structs.replace(summary, sensitivity=rows)

@@ -109,6 +109,10 @@ def test_what_another_check_tells_is_no_alert_of_its_own() -> None:
     clock = bad("clock", "the clock jumped", "set it")
     assert [it.kind for it in of_checks([feed, clock])] == [AlertKind.CLOCK]
     assert [it.kind for it in of_checks([feed, good("clock", "fine")])] == [AlertKind.FEED]
+    told = of_checks([feed, clock], muted=[AlertKind.CLOCK])
+    assert [it.kind for it in told] == [AlertKind.FEED, AlertKind.CLOCK], (
+        "who hears nothing of clocks hears of the feed"
+    )
 
 
 @pytest.mark.parametrize(("event", "kind", "severity", "text"), TOLD)

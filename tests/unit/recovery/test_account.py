@@ -144,6 +144,12 @@ def test_a_closing_for_another_model_goes_on_after_a_crash(path: Path) -> None:
     path.unlink()
     write(path, loaded, *trade(1))
     assert recovered(path).closing == {}
+    path.unlink()
+    write(path, *trade(1)[:-1], loaded, trade(1)[-1])
+    assert recovered(path).closing == {SBIN: "model new"}, "what worked then has become a position"
+    path.unlink()
+    write(path, *trade(1), *trade(2)[:-1], loaded, *trade(3, Side.SELL))
+    assert recovered(path).closing == {SBIN: "model new"}, "what works still may become one"
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,17 @@ def test_carrying_over_stops_no_later_trading(desk: Desk) -> None:
     assert desk.tell(TimeAdvanced(ts=OPEN + DAY + 2 * MINUTE)) == []
 
 
+def test_what_is_opened_as_soon_as_it_is_closed_stays(desk: Desk) -> None:
+    """Before time has passed, too: a closing is over with what it closed, as it is for a process that starts then."""
+    desk.hold(100)
+    (left,) = [it for it in desk.tell(TimeAdvanced(ts=OPEN + DAY)) if isinstance(it, OrderIntent)]
+    said = desk.tell(fill_of(left), position_of(0), tick(OPEN + DAY, 800.0), decide(Action.BUY_LONG, 50, ts=OPEN + DAY))
+    (entry,) = [it for it in said if isinstance(it, OrderIntent)]
+    desk.tell(fill_of(entry), position_of(50))
+    assert desk.tell(TimeAdvanced(ts=OPEN + DAY + MINUTE)) == []
+    assert desk.actor.closing.why(SBIN) == ""
+
+
 @pytest.mark.parametrize("why", ["carried over from an earlier session", "model new"])
 def test_one_that_can_t_be_sold_costs_no_other_its_new_position(desk: Desk, why: str) -> None:
     """Its market has stopped and its exit waits for days; what is opened meanwhile in others is not closed for it."""

@@ -49,11 +49,19 @@ def test_bars_of_another_zone_are_no_bars_of_the_morning(tmp_path: Path) -> None
     """UTC read as India's: what of the afternoon falls behind 09:15 would be traded as the day's first hour."""
     times = [f"{3 + minute // 60:02}:{minute % 60:02}" for minute in range(45, 420, 5)]
     source = written(tmp_path / "b.csv", [f"20260105,{time}:00,100,101,99,100.5,10" for time in times])
-    said = r"b\.csv row 1 \(.* at 2026-01-05 03:45:00 IST\): 66 of 75 bars lie outside .* --tz says of which"
+    said = r"b\.csv row 1 \(.* at 2026-01-05 03:45:00 IST\): 66 of 75 bars of days .* --tz says of which"
     with pytest.raises(TapeError, match=said):
         imported(source)
     report = import_bars([source], tmp_path / "o.parquet", "5m", {}, SBIN, parse_zone("UTC"))
     assert (report.bars, report.left_out) == (75, {})
+
+
+@pytest.mark.parametrize("date", ["20090105", "20260104"])
+def test_days_without_a_session_say_nothing_of_the_zone(tmp_path: Path, date: str) -> None:
+    """Years before the calendar's first, and a Sunday: they are left out, however many they are."""
+    source = written(tmp_path / "b.csv", [row.replace("20260105", date) for row in 2 * GOOD] + GOOD)
+    report = imported(source)
+    assert (report.bars, report.left_out) == (9, {"outside_session": 18})
 
 
 @pytest.mark.parametrize(("symbol", "left_out"), [(SBIN, {"false_price": 1}), ("NSE:NIFTY26JAN26000CE", {})])

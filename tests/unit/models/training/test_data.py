@@ -110,6 +110,28 @@ def test_a_false_extreme_is_a_false_print(tmp_path: Path, column: str, times: fl
     assert (report.outliers, len(sessions.bars)) == (1, 239)
 
 
+def test_a_share_that_seldom_moves_has_no_false_print_in_each_tick(tmp_path: Path) -> None:
+    """Most of its bars close where the one before did: what is far is told by those that move."""
+    table = minutes()
+    close = np.where(np.arange(240) % 10 == 5, 8.05, 8.0)
+    close[100] = 24.0
+    for name in ("open", "high", "low", "close"):
+        table = table.set_column(table.column_names.index(name), name, pa.array(close))
+    sessions, (report,) = read_bars(write(table, tmp_path), 60)
+    assert (report.outliers, len(sessions.bars)) == (1, 239)
+
+
+def test_a_few_ticks_of_a_cheap_share_are_no_false_print(tmp_path: Path) -> None:
+    """Of a share at 15 paise a tick of 5 is a third of it, and two are no false high."""
+    table = minutes()
+    for name in ("open", "low", "close"):
+        table = table.set_column(table.column_names.index(name), name, pa.array(np.full(240, 0.15)))
+    highs = np.where(np.arange(240) % 10 == 0, 0.25, 0.15)
+    table = table.set_column(table.column_names.index("high"), "high", pa.array(highs))
+    sessions, (report,) = read_bars(write(table, tmp_path), 60)
+    assert (report.outliers, len(sessions.bars)) == (0, 240)
+
+
 def test_a_bad_file_is_refused_with_its_counts(tmp_path: Path) -> None:
     """More bad bars than allowed: one line with the file, the counts and the instrument."""
     path = write(changed(minutes(), "close", 3, float("nan")), tmp_path)
