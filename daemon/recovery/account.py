@@ -235,9 +235,10 @@ class Account:
             self.brackets.on_cancel(order.intent, event.who)
 
     def _is_open(self, symbol: str) -> bool:
-        """Whether something is held, or works and may yet become a position."""
-        works = any(order.intent.symbol == symbol for order in self.orders.working.values())
-        return bool(works or self.portfolio.quantity(symbol))
+        """Whether something is held, or works and may yet become a position; what only closes may not."""
+        working = (order.intent for order in self.orders.working.values())
+        opens = any(intent.symbol == symbol and not intent.reduces for intent in working)
+        return bool(opens or self.portfolio.quantity(symbol))
 
     def remember(self, answer: ManualOrderAnswered) -> None:
         """A manual order was answered: its key is used up."""

@@ -262,9 +262,10 @@ class Closing:
         return symbol not in self._over and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
-        """Whether something of a symbol is held, or works and may yet become a position."""
+        """Whether something of a symbol is held, or works and may yet become a position; what only closes may not."""
         entry = self._book.of(symbol)
-        return bool(entry.position or entry.working_buys or entry.working_sells)
+        works = entry.working_buys or entry.working_sells
+        return bool(entry.position or (works and any(not it.reduces for it, _ in self._book.working_of(symbol))))
 
     def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
         intent = self._book.open_intent(order_id)

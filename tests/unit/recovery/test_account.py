@@ -15,6 +15,7 @@ from daemon.core.errors import JournalError, UsageError
 from daemon.core.events import (
     EXTERNAL,
     ITSELF,
+    PROTECTION,
     AccountSnapshot,
     Bar,
     CanaryChanged,
@@ -150,6 +151,10 @@ def test_a_closing_for_another_model_goes_on_after_a_crash(path: Path) -> None:
     path.unlink()
     write(path, *trade(1), *trade(2)[:-1], loaded, *trade(3, Side.SELL))
     assert recovered(path).closing == {SBIN: "model new"}, "what works still may become one"
+    path.unlink()
+    stop = intend("T2", Side.SELL, strategy=PROTECTION, reduces=True, ts=OPEN)
+    write(path, *trade(1), stop, OrderApproved(ts=OPEN, order_id="T2"), loaded, *trade(3, Side.SELL))
+    assert recovered(path).closing == {}, "its stop, which works still, opens nothing"
 
 
 @pytest.mark.parametrize(
