@@ -48,9 +48,7 @@ def always(world: World) -> None:
         _entries_are_taken_off(world)
         _what_is_cancelled_is_taken_off(world)
         held_s = max((hand.held_s for hand in world.computer.hands), default=0.0)
-        awake = (
-            world.process is not None and not world.process.asleep
-        )  # who sleeps neither halts nor trades
+        awake = world.process is not None and not world.process.asleep  # who sleeps neither halts nor trades
         if held_s > UNANSWERED_S and awake and watch.state is TradingState.ACTIVE:
             watch.breaks("who can't write doesn't trade", f"the journal's disk has hung for {held_s:.0f} s")
         active, must = service.app.supervisor.ladder.active, watch.must_decide
