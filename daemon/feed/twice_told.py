@@ -7,7 +7,7 @@ Invariant: tapes that follow each other are no matter for a note, and are not re
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from typing import Final
 
@@ -21,12 +21,13 @@ _CHUNK_ROWS: Final = 1 << 16
 
 def twice_told(readers: Sequence[TapeReader], symbols: Collection[str]) -> str:
     """What has to be said of them; "" where no two tell of one of `symbols` at the same time."""
+    if not _shared(readers, symbols):  # when each of them begins and ends may have to be read
+        return ""
     spans = {reader: (reader.first_ts, reader.last_ts) for reader in readers}
     near = {
         reader for pair in combinations(readers, 2) if _meet(*(spans[reader] for reader in pair)) for reader in pair
     }
-    on = Counter(symbol for reader in near for symbol in reader.symbols if symbol in symbols)
-    shared = sorted(symbol for symbol, tapes in on.items() if tapes > 1)
+    shared = _shared(near, symbols)
     if not shared:
         return ""
     ts, source, code = [], [], []
@@ -37,6 +38,12 @@ def twice_told(readers: Sequence[TapeReader], symbols: Collection[str]) -> str:
             source.append(np.full(len(batch), number))
             code.append(np.array([shared.index(it) if it in wanted else -1 for it in batch.symbols])[batch.code])
     return said_of([shared[found] for found in in_turn(*map(np.concatenate, (ts, source, code)))], "tapes")
+
+
+def _shared(readers: Iterable[TapeReader], symbols: Collection[str]) -> list[str]:
+    """Those of `symbols` that several tapes have."""
+    on = Counter(symbol for reader in readers for symbol in reader.symbols if symbol in symbols)
+    return sorted(symbol for symbol, tapes in on.items() if tapes > 1)
 
 
 def _meet(one: tuple[int | None, int | None], other: tuple[int | None, int | None]) -> bool:
