@@ -14,6 +14,7 @@ from daemon.core.events import (
     Action,
     CancelOrder,
     Event,
+    ExitOwed,
     Fill,
     Halt,
     ManualOrder,
@@ -51,6 +52,7 @@ CALENDAR = MarketCalendar()
 INSTRUMENTS = InstrumentBook(MarketSettings())
 SAID = (
     OrderIntent, OrderApproved, OrderDenied, CancelOrder, ProtectionFailed, ManualOrderAnswered, TradingStateChanged,
+    ExitOwed,
 )  # fmt: skip
 
 
@@ -220,7 +222,9 @@ class BracketDesk:
             approved=account.approved(),
         )  # fmt: skip
         book.brackets = account.brackets
-        self.actor.restore(account.state, account.flatten_reason, account.unsettled, account.closing)
+        self.actor.restore(
+            account.state, account.flatten_reason, account.unsettled, account.closing, account.owed.values()
+        )
         self.leaving.clear()
         self.at(last)
         self.pass_s(0.001)

@@ -636,6 +636,23 @@ class ProtectionFailed(Event, frozen=True, gc=False):
     reason: str
 
 
+class ExitOwed(Event, frozen=True, gc=False):
+    """A strategy's exit of `symbol` has to wait: it is tried until nothing is held to close, by the next process, too.
+
+    `over`: it is done, on its way, or taken back.
+    """
+
+    ts: int
+    symbol: str
+    side: Side
+    reason: str
+    over: bool = False
+
+    def closes(self, position: int) -> bool:
+        """Whether a position (signed) is one that it takes from."""
+        return position * self.side.sign < 0
+
+
 class SymbolResumed(Event, frozen=True, gc=False):
     """The venue and we agree on `symbol` again; `overnight`: what a corporate action had made doubtful is settled."""
 
@@ -793,6 +810,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """Settings that were changed while running and are not the file's: JSON by dotted key."""
     brackets: dict[str, Bracket] = {}
     """The stop and target of what is held, by symbol."""
+    owed: tuple[ExitOwed, ...] = ()
+    """Strategies' exits that have to wait."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):

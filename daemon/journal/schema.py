@@ -62,6 +62,7 @@ JOURNALED: tuple[type[Event], ...] = (
     vocabulary.SymbolResumed,
     vocabulary.ContractClosing,
     vocabulary.ProtectionFailed,
+    vocabulary.ExitOwed,
     vocabulary.AccountSnapshot,
     vocabulary.MarketRemembered,
     vocabulary.DayProfitPeaked,

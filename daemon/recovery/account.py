@@ -23,6 +23,7 @@ from daemon.core.events import (
     CancelOrder,
     DayProfitPeaked,
     Event,
+    ExitOwed,
     Fill,
     Flatten,
     Halt,
@@ -66,7 +67,7 @@ ORDER_EVENTS: tuple[type[Event], ...] = (
 FOLDED: tuple[type[Event], ...] = (
     *ORDER_EVENTS, AccountSnapshot, TradingStateChanged, Halt, Resume, Reduce, Flatten, CancelOrder, DayProfitPeaked,
     ManualOrderAnswered, Bar, SymbolHalted, SymbolResumed, PositionRestated, ModelLoaded, SettingChanged,
-    CanaryChanged, ProtectionFailed,
+    CanaryChanged, ProtectionFailed, ExitOwed,
 )  # fmt: skip
 COMMANDS: tuple[type[Event], ...] = (TradingStateChanged, Halt, Resume, Reduce, Flatten, SettingChanged)
 """What a process that moves orders and portfolio by itself tells its account of (`Account.follow`)."""
@@ -96,6 +97,8 @@ class Account:
         self.flatten_reason = ""
         self.closing: dict[str, str] = {}
         """Symbols that are being closed, and why, while all others are not."""
+        self.owed: dict[str, ExitOwed] = {}
+        """Strategies' exits that have to wait, by symbol."""
         self.day = 0
         self.day_start_net = Decimal(0)
         self.day_high = Decimal(0)
@@ -164,6 +167,7 @@ class Account:
             barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
             closing=dict(self.closing),
+            owed=tuple(self.owed.values()),
             day=self.day,
             day_start_net=self.day_start_net,
             day_high=self.day_high,
@@ -195,6 +199,9 @@ class Account:
                     self.flatten_reason = ""  # what was to be closed while trading went on is closed
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
+                owed = self.owed.get(event.symbol)
+                if owed is not None and not owed.closes(self.portfolio.quantity(event.symbol)):
+                    del self.owed[event.symbol]
             case CanaryChanged():
                 self.closing |= {symbol: event.reason for symbol in event.closes if self._is_open(symbol)}
             case ModelLoaded():
@@ -205,6 +212,10 @@ class Account:
                 return
             case SymbolHalted() | SymbolResumed() | PositionRestated():
                 self._over_a_night(event)
+            case ExitOwed():
+                self.owed.pop(event.symbol, None)
+                if not event.over:
+                    self.owed[event.symbol] = event
             case ProtectionFailed():
                 self.brackets.give_up(event.symbol, event.reason)
             case OrderAmended() | CancelOrder():
@@ -332,6 +343,7 @@ class Account:
         self.state, self.state_reason, self.state_who = snapshot.state, snapshot.state_reason, snapshot.state_who
         self.barred_ts = snapshot.barred_ts
         self.flatten_reason, self.closing = snapshot.flatten_reason, dict(snapshot.closing)
+        self.owed = {owed.symbol: owed for owed in snapshot.owed}
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}
         self.unsettled, self.restated = dict(snapshot.unsettled), dict.fromkeys(snapshot.restated)

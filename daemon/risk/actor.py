@@ -7,7 +7,7 @@ publishes is answered, in the same step, by an approval or a denial.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from math import inf
 from typing import Final
@@ -32,6 +32,7 @@ from daemon.core.events import (
     DayProfitPeaked,
     Decision,
     Event,
+    ExitOwed,
     FeedState,
     FeedStatus,
     Fill,
@@ -82,6 +83,9 @@ log = structlog.get_logger("risk")
 
 SQUARE_OFF: Final = "square-off time"
 """Why everything is closed at the end of a session."""
+ENTRIES: Final = {Action.BUY_LONG: Side.BUY, Action.SELL_SHORT: Side.SELL}
+EXITS: Final = {Action.CLOSE_LONG: Side.SELL, Action.CLOSE_SHORT: Side.BUY}
+"""What decisions ask the venue for."""
 
 
 class RiskActor(Actor):
@@ -213,11 +217,11 @@ class RiskActor(Actor):
 
     def restore(
         self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None,
-        closing: Mapping[str, str] | None = None,
+        closing: Mapping[str, str] | None = None, owed: Iterable[ExitOwed] = (),
     ) -> None:  # fmt: skip
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
-        self.closing.restore(flatten_reason, closing or {})
+        self.closing.restore(flatten_reason, closing or {}, owed)
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
             self.book.unsettle(symbol, reason, self.book.of(symbol).price)
@@ -246,39 +250,44 @@ class RiskActor(Actor):
         """What it wants, unless stop and target have to make room first."""
         self._submitting.look_at_lease()
         self._take_off_rest(decision)
-        owed = set(self.closing.retries.owed)
-        if not self._waits_for_room(decision):
-            intent = self._builder.build(decision, self.book)
-            if intent is not None:
-                self.closing.retries.owed.pop(intent.symbol, None)
-                self._submitting.submit_wish(intent)
-        self._owe_what_differs(decision, owed)
+        self._take_back(decision)
+        waits = self._waits_for_agreement(decision)
+        if self._waits_for_room(decision):
+            return
+        intent = self._builder.build(decision, self.book)
+        if intent is not None and self._submitting.submit_wish(intent) and intent.reduces and not waits:
+            self.closing.owed.settle(intent.symbol)
 
-    def _owe_what_differs(self, decision: Decision, owed: Collection[str]) -> None:
-        """What an exit couldn't close since the broker holds less than the journal is closed once they agree.
-
-        `owed`: the symbols of which an exit was owed before, and that was said.
-        """
-        side = {Action.CLOSE_LONG: Side.SELL, Action.CLOSE_SHORT: Side.BUY}.get(decision.action)
+    def _take_back(self, decision: Decision) -> None:
+        """An entry on the side of what is held: the exit that is owed of it isn't wanted any more."""
         symbol = self._gate.instruments.traded_as(decision.symbol)
+        owed = self.closing.owed.of.get(symbol)
+        if owed is not None and ENTRIES.get(decision.action) not in (None, owed.side):
+            self.closing.owed.settle(symbol)
+
+    def _waits_for_agreement(self, decision: Decision) -> bool:
+        """Whether the broker holds less than an exit is to close: the rest is owed until it and the journal agree."""
+        side, symbol = EXITS.get(decision.action), self._gate.instruments.traded_as(decision.symbol)
         held, closable = self.book.of(symbol).position, self.book.closable(symbol)
         if side is None or held * side.sign >= 0 or closable == held:
-            return
-        self.closing.retries.owed[symbol] = (side, decision.reason)
-        if symbol not in owed:
+            return False
+        if symbol not in self.closing.owed:
             log.error(
                 "an exit waits until broker and journal agree", symbol=symbol, held=held, closable=closable,
                 why=self.book.halted.get(symbol, ""), decision=decision_id(decision.symbol, decision.ts_bar),
                 reason=decision.reason,
             )  # fmt: skip
+        self.closing.owed.owe(symbol, side, decision.reason)
+        return True
 
     def _take_off_rest(self, decision: Decision) -> None:
         """What still waits of the entry of a position would open it again after it is closed."""
-        side = {Action.CLOSE_LONG: Side.BUY, Action.CLOSE_SHORT: Side.SELL}.get(decision.action)
+        side = EXITS.get(decision.action)
         if side is not None:
             symbol = self._gate.instruments.traded_as(decision.symbol)
+            entry = Side.BUY if side is Side.SELL else Side.SELL
             reason = f"what it opened is closed: {decision.reason}"
-            self._protector.take_off_entries(symbol, side, reason, self._clock.now_ns())
+            self._protector.take_off_entries(symbol, entry, reason, self._clock.now_ns())
 
     def asked_off(self, order_ids: Iterable[str]) -> None:
         """An earlier process asked for these orders to leave the market: their end is no failure."""
@@ -296,6 +305,8 @@ class RiskActor(Actor):
         intent = self.book.open_intent(event.order_id)
         if intent is not None:
             self.book.brackets.on_cancel(intent, event.who)
+            if event.who != ITSELF and intent.reduces and intent.strategy != PROTECTION:  # a person takes it back
+                self.closing.owed.settle(intent.symbol)
 
     def _on_gone(self, event: OrderCancelled | OrderRejected | OrderExpired) -> None:
         """An order is off the market; whoever waited for a stop or a target to be so goes on."""
@@ -308,9 +319,9 @@ class RiskActor(Actor):
         now, closing = self._clock.now_ns(), self.closing
         if why and intent.strategy == PROTECTION and self.book.of(symbol).position and closing.retries.due(symbol, now):
             closing.close(symbol, why, now)
-        elif intent.strategy == PROTECTION and not why:
-            closing.close_owed()
         self._protect(symbol, event.ts)
+        if intent.strategy == PROTECTION and not why:
+            closing.close_owed()
 
     # -- stop and target --------------------------------------------------------------------------------------------
 
@@ -323,7 +334,7 @@ class RiskActor(Actor):
             self._go_on(symbol)
         retries = self.closing.retries
         puts_off = retries.puts_off(symbol, self._clock.now_ns()) or not self.book.closable(symbol)
-        owed = symbol in retries.owed and not puts_off
+        owed = symbol in self.closing.owed and not puts_off
         closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
 
@@ -344,9 +355,9 @@ class RiskActor(Actor):
             self._submitting.submit_by_hand(order, msgspec.structs.replace(order, reduce_only=True))
         if decision is not None:
             ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
-            self._submitting.submit(
-                self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
-            )
+            exit_ = self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
+            if self._submitting.submit(exit_) is None:
+                self.closing.owed.settle(symbol)
 
     def _waits_for_room(self, decision: Decision) -> bool:
         """Whether a decision to close has to wait for stop and target to leave the market."""
@@ -357,7 +368,7 @@ class RiskActor(Actor):
         held = self.book.closable(symbol) * (1 if decision.action is Action.CLOSE_LONG else -1)
         if held <= 0 or not self._protector.holds_up(symbol) or not self._may_exit(symbol):
             return False
-        self.closing.retries.owed.pop(symbol, None)
+        self.closing.owed.owe(symbol, EXITS[decision.action], decision.reason)
         self._protector.make_room(decision, symbol, self._clock.now_ns())
         return True
 

@@ -21,6 +21,7 @@ from daemon.core.events import (
     MANUAL,
     ContractClosing,
     Event,
+    ExitOwed,
     OrderCancelled,
     OrderIntent,
     OrderRejected,
@@ -29,6 +30,7 @@ from daemon.core.events import (
 from daemon.risk.book import RiskBook
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import IntentBuilder
+from daemon.risk.owed import OwedExits
 from daemon.risk.refusals import ExitRetries, too_large
 from daemon.risk.unsettled import Unsettled
 
@@ -63,7 +65,8 @@ class Closing:
         self._unsettled = unsettled
         self._clock = clock
         self._means = means
-        self.retries = ExitRetries()
+        self.owed = OwedExits(clock, means.publish)
+        self.retries = ExitRetries(self.owed)
         self.flatten_reason = ""
         """Why everything is being closed, "" where it isn't."""
         self.symbols: dict[str, str] = {}
@@ -77,9 +80,10 @@ class Closing:
         self._taken_off: set[str] = set()
         self._left_behind: set[str] = set()
 
-    def restore(self, flatten_reason: str, symbols: Mapping[str, str]) -> None:
+    def restore(self, flatten_reason: str, symbols: Mapping[str, str], owed: Iterable[ExitOwed]) -> None:
         """Go on with what an earlier process was closing."""
         self.flatten_reason, self.symbols = flatten_reason, dict(symbols)
+        self.owed.restore(owed)
 
     def call_off(self) -> None:
         """A person has said that trading goes on; a contract that ends is closed all the same."""
@@ -198,13 +202,14 @@ class Closing:
                 self.close_all(reason, symbol)
 
     def close_owed(self) -> None:
-        """Try strategies' exits that failed again, once stop and target are off, until they are done or taken back."""
+        """Try strategies' exits that have to wait, once stop and target are off, until they are done or taken back."""
         now = self._clock.now_ns()
-        for symbol, (side, reason) in list(self.retries.owed.items()):
-            if self._book.of(symbol).position * side.sign >= 0:
-                del self.retries.owed[symbol]
-            elif symbol not in self._book.unsettled and not self._book.legs(symbol) and self.retries.due(symbol, now):
-                self.close(symbol, reason, now)
+        for symbol, owed in list(self.owed.of.items()):
+            if self.owed.settle_done(symbol, self._book.of(symbol).position):
+                continue
+            in_doubt = symbol in self._book.unsettled or self._unsettled.held_over.is_unseen(symbol, now)
+            if not in_doubt and not self._book.legs(symbol) and self.retries.due(symbol, now):
+                self.close(symbol, owed.reason, now)
 
     def close(self, symbol: str, reason: str, now: int) -> None:
         """Close all that is held of a symbol; a denial is a reason to wait, like a refusal."""
@@ -215,6 +220,7 @@ class Closing:
     def on_fill(self, symbol: str) -> None:
         """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""
         self.retries.forget(symbol)
+        self.owed.settle_done(symbol, self._book.of(symbol).position)
         if not self.is_open(symbol):
             self.symbols.pop(symbol, None)
             self._bare.pop(symbol, None)

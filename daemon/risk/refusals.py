@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import EXTERNAL, MANUAL, PROTECTION, OrderCancelled, OrderIntent, OrderRejected, OrderType, Side
+from daemon.core.events import EXTERNAL, MANUAL, PROTECTION, OrderCancelled, OrderIntent, OrderRejected, OrderType
+from daemon.risk.owed import OwedExits
 
 RETRY_NS: Final = NS_PER_S
 """After a refusal, how long until the symbol's exit is tried again: a broker that says no is not hammered."""
@@ -56,11 +57,11 @@ class _Refusal(msgspec.Struct):
 class ExitRetries:
     """When the exits of each symbol may be tried again."""
 
-    def __init__(self) -> None:
+    def __init__(self, owed: OwedExits) -> None:
+        """`owed`: exits of strategies that are to be tried again are told it."""
         self._latest: dict[str, _Refusal] = {}
         self._asked_off: set[str] = set()
-        self.owed: dict[str, tuple[Side, str]] = {}
-        """Exits of strategies that failed and that nobody has taken back, by symbol: side, and why."""
+        self._owed = owed
 
     def refused(self, intent: OrderIntent, event: OrderRejected, now: int) -> bool:
         """Note a venue's refusal; whether it is news: of an exit, and for another reason than the last."""
@@ -90,7 +91,7 @@ class ExitRetries:
     def owe(self, intent: OrderIntent) -> None:
         """A strategy's exit is to be tried again, until it is done or taken back."""
         if intent.strategy not in (*_BY_HAND, RISK):
-            self.owed[intent.symbol] = (intent.side, intent.reason)
+            self._owed.owe(intent.symbol, intent.side, intent.reason)
 
     def note(self, symbol: str, reason: str, now: int) -> bool:
         """Somebody said no to an exit; whether for another reason than the last time. Numbers make no other reason."""
@@ -114,7 +115,7 @@ class ExitRetries:
 
     def puts_off(self, symbol: str, now: int) -> bool:
         """Whether a strategy's exit was refused so often that its stop is wanted until the next try."""
-        return symbol in self.owed and not self.due(symbol, now) and self._latest[symbol].pause_ns >= PUT_OFF_NS
+        return symbol in self._owed and not self.due(symbol, now) and self._latest[symbol].pause_ns >= PUT_OFF_NS
 
     def forget(self, symbol: str | None = None) -> None:
         """Try at once again: something was done in the symbol, or (None) a person asked for it."""

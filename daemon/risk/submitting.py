@@ -60,12 +60,15 @@ class Submitting:
         denials = [self._submit_one(part) for part in self._builder.parts(intent, self._book)]
         return next((denial for denial in denials if denial is not None), None)
 
-    def submit_wish(self, intent: OrderIntent) -> None:
-        """What a strategy wants; an entry that a standing limit denies is told once, until the answer is another."""
+    def submit_wish(self, intent: OrderIntent) -> bool:
+        """What a strategy wants, and whether all of it is let through.
+
+        An entry that a standing limit denies is told once, until the answer is another.
+        """
         if not intent.reduces and not self._undated():
             denial = self._gate.check(intent, self._book, intent.ts, self._clock.now_ns())
             if not self._denials.is_news(intent, denial):
-                return
+                return False
             if denial is not None and self._denials.is_standing(denial):
                 check, limit, value = denial
                 log.warning(
@@ -73,7 +76,7 @@ class Submitting:
                     decision=intent.decision, symbol=intent.symbol, side=intent.side, check=check, limit=limit,
                     value=value,
                 )  # fmt: skip
-        self.submit(intent)
+        return self.submit(intent) is None
 
     def submit_by_hand(self, order: ManualOrder, meant: ManualOrder) -> None:
         """What a person wants, as it is `meant` by now; the answer is on disk before the order leaves."""

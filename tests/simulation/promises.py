@@ -159,6 +159,8 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     if app.risk.book.halted:
         yield "it trades again", f"symbols are stopped: {dict(app.risk.book.halted)}"
     yield from _protected(world, service)
+    if app.risk.closing.owed.of and not world.stage.ends_s:
+        yield "an exit that has to wait is done", f"{list(app.risk.closing.owed.of.values())} are owed"
     cash, theirs = (
         app.portfolio.portfolio.cash,
         round(ledger.cash - world.venue.paid, 6),
@@ -227,6 +229,7 @@ def on_record(world: World, told: Any) -> None:
     for name, ours, again in (
         ("positions", {it.symbol: it.quantity for it in told.holdings if it.quantity}, positions),
         ("cash", told.cash, account.portfolio.cash),
+        ("owed exits", told.owed, tuple(account.owed.values())),
     ):
         if ours != again:
             world.watch.breaks("the journal tells the same account", f"{name}: {ours} in memory, {again} on record")

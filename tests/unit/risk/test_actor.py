@@ -593,9 +593,9 @@ def test_an_exit_that_is_cut_for_what_the_broker_holds_is_said_once_and_owed(des
             desk.tell(decide(Action.CLOSE_LONG, 100, ts=NOON + minute * MINUTE, reason="enough"))
     (said,) = [line for line in logs if line["event"] == "an exit waits until broker and journal agree"]
     assert (said["symbol"], said["held"], said["closable"], said["why"]) == (SBIN, 100, theirs, "positions differ")
-    assert desk.actor.closing.retries.owed == {SBIN: (Side.SELL, "enough")}
+    assert [(it.side, it.reason) for it in desk.actor.closing.owed.of.values()] == [(Side.SELL, "enough")]
     desk.tell(decide(Action.BUY_LONG, 10, ts=NOON + 4 * MINUTE))
-    assert desk.actor.closing.retries.owed == {}
+    assert desk.actor.closing.owed.of == {}
 
 
 def test_what_the_broker_does_not_hold_keeps_nothing_else_from_being_traded(desk: Desk) -> None:
@@ -918,7 +918,7 @@ def test_the_end_of_a_day_is_no_failed_exit(desk: Desk) -> None:
     desk.hold(10)
     (intent,) = [it for it in desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON)) if isinstance(it, OrderIntent)]
     desk.tell(OrderCancelled(ts=CLOSE, order_id=intent.order_id, filled=0, reason="expired at the close"))
-    assert desk.actor.closing.retries.owed == {}
+    assert desk.actor.closing.owed.of == {}
 
 
 def closing_only(side: Side, quantity: int, *, reduce_only: bool = True, key: str = "k") -> ManualOrder:

@@ -43,6 +43,12 @@ def hold(desk: BracketDesk, quantity: int | None = None) -> None:
     desk.fill(desk.orders()[0], quantity)
 
 
+def hold_bare(desk: BracketDesk) -> None:
+    """Long, without either."""
+    desk.decide(Action.BUY_LONG)
+    desk.fill(*desk.orders())
+
+
 def test_what_fills_is_protected_part_by_part(desk: BracketDesk) -> None:
     """Nothing before the first fill; then as much as is held, at the prices of the decision, in its name."""
     desk.decide(Action.BUY_LONG, **BOTH)
@@ -164,7 +170,87 @@ def test_an_exit_that_is_put_off_may_be_had_by_the_stop(desk: BracketDesk) -> No
     desk.settle(24)
     assert (desk.position, desk.working) == (0, {})
     assert len(desk.orders()) == 0
-    assert desk.actor.closing.retries.owed == {}
+    assert desk.actor.closing.owed.of == {}
+
+
+@pytest.mark.parametrize("lives", [1, 2])
+def test_an_exit_that_was_refused_is_owed_by_the_next_process(desk: BracketDesk, lives: int) -> None:
+    """Whatever was wanted of a position without a stop; once done it is owed by nobody."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.reject(*desk.orders())
+    for _ in range(lives):
+        desk.restart()
+    (order_id,) = desk.orders()
+    assert (desk.intents[order_id].side, desk.intents[order_id].quantity) == (Side.SELL, 100)
+    desk.fill(order_id)
+    assert desk.actor.closing.owed.of == {}
+    desk.restart()
+    desk.pass_s(2)
+    desk.decide(Action.BUY_LONG)
+    desk.fill(*desk.orders())
+    desk.restart()
+    desk.settle()
+    assert desk.position == 100
+
+
+def test_an_exit_that_waits_for_room_is_owed_by_the_next_process(desk: BracketDesk) -> None:
+    """It was killed while the venue took stop and target off; none of them may trade what the exit trades."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG, reason="enough")
+    assert desk.orders() == []
+    desk.restart()
+    assert desk.orders() == []
+    for leg in ("stop", "target"):
+        assert desk.orders(type=OrderType.MARKET) == []
+        desk.let_go(desk.leg_leaving(leg))
+    (order_id,) = desk.orders()
+    assert desk.intents[order_id].reason == "enough"
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_an_exit_that_waits_for_the_broker_is_owed_by_the_next_process(desk: BracketDesk) -> None:
+    """The broker says that it holds less, until after the restart."""
+    hold_bare(desk)
+    desk.differ(0)
+    desk.decide(Action.CLOSE_LONG)
+    assert desk.orders() == []
+    desk.restart()
+    (order_id,) = desk.orders()
+    assert desk.intents[order_id].side is Side.SELL
+
+
+@pytest.mark.parametrize("who", ["the strategy", "a person"])
+def test_an_exit_that_was_taken_back_is_not_owed_by_the_next_process(desk: BracketDesk, who: str) -> None:
+    """By an entry on the side of what is held, however it is answered, or by whoever takes its order off the market."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.reject(*desk.orders())
+    desk.pass_s(2)
+    (again,) = desk.orders()
+    if who == "a person":
+        desk.cancel_by_hand(again)
+    else:
+        desk.actor.book.stale[SBIN] = "no ticks"
+        desk.decide(Action.BUY_LONG)
+        desk.reject(again)
+    desk.restart()
+    desk.pass_s(20)
+    assert desk.orders() == []
+
+
+def test_an_entry_the_other_way_that_is_denied_takes_no_exit_back(desk: BracketDesk) -> None:
+    """A long is to be closed, then a short is wanted, which the limits don't allow: the long is closed all the same."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.reject(*desk.orders())
+    desk.actor.book.stale[SBIN] = "no ticks"
+    desk.decide(Action.SELL_SHORT)
+    assert len(desk.said(OrderDenied)) == 1
+    desk.pass_s(2)
+    (order_id,) = desk.orders()
+    assert desk.intents[order_id].reduces
 
 
 def test_an_exit_found_ended_after_a_restart_waits_until_stop_and_target_are_off(desk: BracketDesk) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from daemon.core.clock import NS_PER_S
+from daemon.core.clock import NS_PER_S, ReplayClock
 from daemon.core.events import OrderRejected, Side
+from daemon.risk.owed import OwedExits
 from daemon.risk.refusals import LONGEST_NS, ExitRetries, StandingDenials, too_large
 from tests.samples import RELIANCE, SBIN, intend
 
@@ -15,6 +16,11 @@ EXIT = intend("E", Side.SELL, 10, reduces=True)
 def no(reason: str, order_id: str = "E") -> OrderRejected:
     """The venue refuses."""
     return OrderRejected(ts=0, order_id=order_id, code=-99, reason=reason)
+
+
+def fresh() -> ExitRetries:
+    """Nothing was refused yet."""
+    return ExitRetries(OwedExits(ReplayClock(0), [].append))
 
 
 def pauses(retries: ExitRetries, reason: str, tries: int) -> list[float]:
@@ -31,13 +37,13 @@ def pauses(retries: ExitRetries, reason: str, tries: int) -> list[float]:
 
 def test_the_same_refusal_waits_longer_each_time_and_never_for_ever() -> None:
     """1, 2, 4, 8, 16 seconds, and 16 from then on."""
-    assert pauses(ExitRetries(), "circuit limit", 7) == [1, 2, 4, 8, 16, 16, 16]
+    assert pauses(fresh(), "circuit limit", 7) == [1, 2, 4, 8, 16, 16, 16]
     assert LONGEST_NS == 16 * NS_PER_S
 
 
 def test_numbers_make_no_other_reason() -> None:
     """What the venue would want more of changes from try to try."""
-    retries = ExitRetries()
+    retries = fresh()
     assert retries.refused(EXIT, no("Required: 1,200.50 more"), 0)
     assert not retries.refused(EXIT, no("Required: 900 more"), NS_PER_S)
     assert not retries.due(SBIN, 2 * NS_PER_S)
@@ -45,7 +51,7 @@ def test_numbers_make_no_other_reason() -> None:
 
 def test_another_reason_is_news_and_begins_anew() -> None:
     """It is said, and waits a second."""
-    retries = ExitRetries()
+    retries = fresh()
     pauses(retries, "circuit limit", 4)
     now = 100 * NS_PER_S
     assert retries.refused(EXIT, no("margin"), now)
@@ -54,7 +60,7 @@ def test_another_reason_is_news_and_begins_anew() -> None:
 
 def test_the_parts_of_one_exit_are_one_try() -> None:
     """Five orders refused within the second are one refusal."""
-    retries = ExitRetries()
+    retries = fresh()
     said = [retries.refused(EXIT, no("circuit limit", f"E{number}"), number) for number in range(5)]
     assert said == [True, False, False, False, False]
     assert retries.due(SBIN, NS_PER_S)
@@ -62,7 +68,7 @@ def test_the_parts_of_one_exit_are_one_try() -> None:
 
 def test_what_never_left_or_opens_something_costs_a_second_and_no_word() -> None:
     """A call that the rate limit kept here says nothing about the exit."""
-    retries = ExitRetries()
+    retries = fresh()
     for second in range(5):
         assert not retries.refused(EXIT, no("not sent: no capacity"), second * NS_PER_S)
         assert not retries.refused(intend("B", Side.BUY, 10), no("margin", "B"), second * NS_PER_S)
@@ -71,7 +77,7 @@ def test_what_never_left_or_opens_something_costs_a_second_and_no_word() -> None
 
 def test_a_fill_or_a_command_lets_it_be_tried_at_once() -> None:
     """By symbol, and for all."""
-    retries = ExitRetries()
+    retries = fresh()
     retries.note(SBIN, "no", 0)
     retries.note(RELIANCE, "no", 0)
     retries.forget(SBIN)
