@@ -1,12 +1,14 @@
 """A wish for other settings → checked by the settings' own rules, on the bus and on disk, and in force.
 
-Invariant: what is answered is in force and in the journal (`SettingChanged`, who, before, after and why), and no limit
-is ever wider than the settings file's.
+Invariant: what is answered is in force and in the journal (`SettingChanged`, who, before, after and why), no limit is
+ever wider than the settings file's, and one wish is done with before the next is begun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Annotated, Any, Final, Protocol
 
@@ -98,6 +100,7 @@ class Tuning:
         self._set_level = set_level
         self._load = load
         self._disk = disk if disk is not None else Aside("settings")
+        self._turn = asyncio.Lock()
         self._owed: set[str] = set()
         """What holds and may not be on disk: it is written again before anything is answered as done."""
 
@@ -111,8 +114,9 @@ class Tuning:
 
     async def change(self, ticket: ConfigTicket, who: str) -> ConfigDocument:
         """Change some, or none: raises `SettingsError` before anything is changed."""
-        after = changed(self._now, self._file, ticket.changes)
-        return self._document(changed=await self._take(after, ticket.changes, who, ticket.reason))
+        async with self._in_turn():
+            after = changed(self._now, self._file, ticket.changes)
+            return self._document(changed=await self._take(after, ticket.changes, who, ticket.reason))
 
     async def reload(self, reason: str, who: str) -> ConfigDocument:
         """Read the file anew; what may change while running is as it says, limits tightened by hand included."""
@@ -123,11 +127,25 @@ class Tuning:
         except TimeoutError as error:
             raise NotTradingError(f"the settings can't be read ({error.strerror})") from None
         wishes: dict[str, Value] = {key: _plain(value_of(file, key)) for key in CHANGEABLE}
-        after = changed(self._now, file, wishes)
-        waiting = [key for key in differing(file, self._file) if key not in CHANGEABLE]
-        for key in CHANGEABLE:
-            self._file = _with(self._file, key, value_of(file, key))
-        return self._document(changed=await self._take(after, wishes, who, reason), needs_restart=waiting)
+        async with self._in_turn():
+            after = changed(self._now, file, wishes)
+            waiting = [key for key in differing(file, self._file) if key not in CHANGEABLE]
+            for key in CHANGEABLE:
+                self._file = _with(self._file, key, value_of(file, key))
+            return self._document(changed=await self._take(after, wishes, who, reason), needs_restart=waiting)
+
+    @contextlib.asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Nobody else changes anything meanwhile, so what was put on the bus last holds. Raises `NotTradingError`."""
+        try:
+            async with asyncio.timeout(READ_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise NotTradingError("another change of settings waits for the disk") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _take(self, after: Settings, changes: dict[str, Value], who: str, reason: str) -> list[str]:
         before, taken = self._now, []

@@ -47,6 +47,8 @@ class Clerk:
         self._world = world
         self._asked = self._leaves = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._tunes: dict[str, float] = {}
+        """Wishes for other settings that weren't answered, and when each was asked: one may arrive behind a newer."""
 
     def ask(self, word: str, action: Action, **body: Any) -> None:
         """Ask for it, in the clerk's own time."""
@@ -59,6 +61,8 @@ class Clerk:
         elif word == "resume":
             world.watch.must_stand = None
             world.lifted_until = world.loop.time() + OVERTAKEN_S
+        if word in TUNES:
+            self._tunes[key] = world.loop.time()
         self._begin(self._ask(word, key, {**body, "reason": key}, world.asked))
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -168,7 +172,9 @@ class Clerk:
         world, says = self._world, int(said["settings"]["risk"]["max_order_quantity"])
         if said["changed"]:
             world.watch.answered.add(("SettingChanged", key))
-        if newest_wish and not world.ends["forgot"] and world.most_units() > says:
+        self._tunes.pop(key)
+        alone = not any(world.loop.time() - asked_s < OVERTAKEN_S for asked_s in self._tunes.values())
+        if newest_wish and alone and not world.ends["forgot"] and world.most_units() > says:
             told = f"{MOST_UNITS} is {says}, and {world.most_units()} for the next start"
             world.watch.breaks("what was answered is on record", told)
 

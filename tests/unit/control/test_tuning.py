@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
 
@@ -160,3 +161,39 @@ async def test_a_disk_that_hangs_reloads_nothing_and_holds_up_nobody() -> None:
     assert room.value("risk.max_daily_loss") == "20000"
     disk.goes_on.set()
     assert (await room.tuning.reload("new file", "bela")).changed == ["risk.max_daily_loss"]
+
+
+class Disk:
+    """A journal's: what was published is on it when somebody says so."""
+
+    def __init__(self) -> None:
+        self.written = asyncio.Event()
+
+    def durable(self) -> asyncio.Task[bool]:
+        """Until it is."""
+        return asyncio.ensure_future(self.written.wait())
+
+    def leave_word(self) -> None:
+        """Nothing is lost here."""
+
+
+async def test_two_changes_at_one_moment_are_made_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each says what was before it, the last one that is on the bus holds, and none waits for ever for the other."""
+    room, disk = Room(), Disk()
+    room.desk = ManualDesk(room.bus, ReplayClock(7), room.account, room.account.orders, disk, ())
+    room.tuning = Tuning(FILE, FILE, room.desk, ReplayClock(7), room.levels.append, None)
+    wishes = [ConfigTicket(changes={"risk.max_daily_loss": most}) for most in ("5000", "3000")]
+    asked = [asyncio.create_task(room.tuning.change(wish, "anna")) for wish in wishes]
+    await asyncio.sleep(0.01)
+    disk.written.set()
+    await asyncio.gather(*asked)
+    assert [(it.before, it.after) for it in room.said] == [('"20000"', '"5000"'), ('"5000"', '"3000"')]
+    assert room.value("risk.max_daily_loss") == "3000"
+    disk.written.clear()
+    monkeypatch.setattr("daemon.control.tuning.READ_S", 0.01)
+    stands = asyncio.create_task(room.tuning.change(ConfigTicket(changes={"log.level": "debug"}), "anna"))
+    with pytest.raises(NotTradingError, match="another change of settings waits for the disk"):
+        await asyncio.gather(asyncio.sleep(0), room.tuning.change(ConfigTicket(changes={"log.level": "error"}), "asha"))
+    disk.written.set()
+    await stands
+    assert room.value("log.level") == "debug"
