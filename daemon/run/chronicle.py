@@ -35,6 +35,7 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import ist, rupees, whole
 from daemon.report.trades import Trade
+from daemon.run.holes import Holes
 from daemon.run.tape_notes import absent, ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
@@ -89,6 +90,7 @@ class Chronicle:
         self._settings, self._calendar, self._keep = settings, calendar, keep
         self._curve = EquityCurve(portfolio, settings.strategy.interval, by_bar=keep)
         self._shown = Shown()
+        self._holes = Holes(settings.strategy.interval)
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0
@@ -139,6 +141,7 @@ class Chronicle:
         if self._keep:
             self._shown.bars.append(bar)
         day = india_day(bar.ts_open)
+        self._holes.record(bar)
         if day == self._day:
             return
         self._day, date = day, ist_date(bar.ts_open)
@@ -231,7 +234,7 @@ class Chronicle:
         gaps = self._gaps(spans) if described.tapes else ""
         said = (
             opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, no_totals(ticks),
-            outside(ticks), ahead, gaps,
+            outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
         )  # fmt: skip
         notes = [note for note in said if note]
         notes += [*doubts, *self._actions]

@@ -37,6 +37,7 @@ from tests.samples import (
     DAY,
     HRM,
     LIVELY,
+    MINUTE,
     OPEN,
     RELIANCE,
     SBIN,
@@ -424,6 +425,21 @@ def test_sessions_that_are_not_on_the_tape_are_said(tmp_path: Path, weeks: int, 
     notes = [note for note in summary.notes if "not on the tape" in note]
     assert [note[:22] for note in notes] == (["13 of the 16 sessions "] if says else [])
     assert [note for note in report_journal(tmp_path / "j").summary.notes if "not on the tape" in note] == notes
+
+
+@pytest.mark.parametrize(("silent", "says"), [(1, ""), (25, "25 of 120, 25 of them on 06 Jan 2026")])
+def test_bars_without_a_tick_inside_a_day_are_said(tmp_path: Path, silent: int, says: str) -> None:
+    """A feed that stood still for half an hour; a bar without a trade is nothing to speak of. In its report, too."""
+    times, prices = wave(60, days=2)
+    hole = range(OPEN + DAY + 20 * MINUTE, OPEN + DAY + (20 + silent) * MINUTE)
+    kept = [number for number, at in enumerate(times) if at not in hole]
+    tape = write_tape(tmp_path / "t.parquet", [times[it] for it in kept], [prices[it] for it in kept])
+    _, summary = play(tape, *LIVELY, journal=tmp_path / "j")
+    notes = [note for note in summary.notes if "without a tick" in note]
+    assert [note.partition(". ")[0] for note in notes] == (
+        [f"1m bars without a tick inside a day: {SBIN} {says}"] if says else []
+    )
+    assert [note for note in report_journal(tmp_path / "j").summary.notes if "without a tick" in note] == notes
 
 
 def test_two_tapes_of_one_day_are_named(tmp_path: Path) -> None:
