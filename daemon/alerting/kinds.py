@@ -27,6 +27,7 @@ KINDS: Final[dict[AlertKind, Sort]] = {
     AlertKind.LADDER: Sort((WARNING, CRITICAL), "another strategy than that of the settings decides, or none"),
     AlertKind.ORDERS: Sort((CRITICAL,), "an order's fate is UNKNOWN"),
     AlertKind.POSITIONS: Sort((CRITICAL,), "broker and journal differ on what is held"),
+    AlertKind.EXITS: Sort((WARNING, CRITICAL), "a position is to be closed and isn't"),
     AlertKind.HELD_OVER: Sort((CRITICAL,), "a position is held over what may be a corporate action"),
     AlertKind.PROTECTION: Sort((CRITICAL,), "a position could not have its stop and is closed", news=True),
     AlertKind.EXPIRY: Sort((WARNING,), "a contract that ends soon is being closed", news=True),

@@ -51,6 +51,8 @@ def too_large(reason: str) -> bool:
 class _Refusal(msgspec.Struct):
     ts: int
     reason: str
+    said: str = ""
+    """As it was, with its numbers."""
     pause_ns: int = RETRY_NS
 
 
@@ -72,7 +74,7 @@ class ExitRetries:
         if intent.reduces and not event.reason.startswith(NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
         if self.due(intent.symbol, now):
-            self._latest[intent.symbol] = _Refusal(now, "")
+            self._latest[intent.symbol] = _Refusal(now, "", event.reason if intent.reduces else "")
         return False
 
     def asked_off(self, order_id: str) -> None:
@@ -95,9 +97,9 @@ class ExitRetries:
 
     def note(self, symbol: str, reason: str, now: int) -> bool:
         """Somebody said no to an exit; whether for another reason than the last time. Numbers make no other reason."""
-        before, reason = self._latest.get(symbol), _NUMBERS.sub("#", reason)
+        before, said, reason = self._latest.get(symbol), reason, _NUMBERS.sub("#", reason)
         if before is None or before.reason != reason:
-            self._latest[symbol] = _Refusal(now, reason)
+            self._latest[symbol] = _Refusal(now, reason, said)
             return True
         if now - before.ts >= before.pause_ns:  # else it is a part of the same try
             before.ts, before.pause_ns = now, min(2 * before.pause_ns, LONGEST_NS)
@@ -112,6 +114,11 @@ class ExitRetries:
         """Whether an exit may be tried now."""
         refusal = self._latest.get(symbol)
         return refusal is None or now - refusal.ts >= refusal.pause_ns
+
+    def said(self, symbol: str) -> str:
+        """What the latest refusal of an exit said, "" where there was none since something was done."""
+        refusal = self._latest.get(symbol)
+        return refusal.said if refusal is not None else ""
 
     def puts_off(self, symbol: str, now: int) -> bool:
         """Whether a strategy's exit was refused so often that its stop is wanted until the next try."""

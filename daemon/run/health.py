@@ -125,6 +125,7 @@ def _readings(
         unknown=len(book.unknown),
         halted=len(book.halted),
         unsettled=book.unsettled,
+        exits=app.risk.wanted_exits(),
         budget=_budget(app),
         cash_differs=app.risk.funds is not None and app.risk.funds.differs,
         broker=_broker(app),

@@ -20,6 +20,7 @@ class AlertKind(StrEnum):
     LADDER = "ladder"
     ORDERS = "orders"
     POSITIONS = "positions"
+    EXITS = "exits"
     HELD_OVER = "held_over"
     PROTECTION = "protection"
     EXPIRY = "expiry"

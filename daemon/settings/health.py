@@ -23,6 +23,8 @@ class HealthSettings(Section):
     owed_grace_s: Positive = 5.0
     stages_warn_s: Positive = 5.0
     stages_fail_s: Positive = 15.0
+    exits_warn_s: Positive = 15.0
+    exits_fail_s: Positive = 60.0
     deadline_stops_warn_percent: Percent = 20.0
     convergence_warn: Positive = 0.6
     journal_lag_warn_s: Positive = 2.0
@@ -36,9 +38,10 @@ class HealthSettings(Section):
     @model_validator(mode="after")
     def _order(self) -> Self:
         for warn, fail in (
-            ("stages_warn_s", "stages_fail_s"), ("journal_lag_warn_s", "journal_lag_fail_s"),
-            ("loop_lag_warn_ms", "loop_lag_fail_ms"), ("disk_answer_warn_s", "disk_answer_fail_s"),
-            ("disk_fail_gb", "disk_warn_gb"), ("min_decisions", "window_decisions"),
+            ("stages_warn_s", "stages_fail_s"), ("exits_warn_s", "exits_fail_s"),
+            ("journal_lag_warn_s", "journal_lag_fail_s"), ("loop_lag_warn_ms", "loop_lag_fail_ms"),
+            ("disk_answer_warn_s", "disk_answer_fail_s"), ("disk_fail_gb", "disk_warn_gb"),
+            ("min_decisions", "window_decisions"),
         ):  # fmt: skip
             low, high = getattr(self, warn), getattr(self, fail)
             if low > high:

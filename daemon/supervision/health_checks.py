@@ -52,6 +52,7 @@ def all_checks(
         restarts(readings),
         orders(readings),
         positions(readings),
+        exits(readings, seen, settings, before),
         held_over(readings),
         cash(readings),
         budget(readings),
@@ -187,6 +188,18 @@ def positions(readings: Readings) -> Check:
         return good("positions", "no symbol is halted", 0)
     text = f"symbols on which broker and journal differ: {readings.halted}"
     return bad("positions", text, "compare hrmd ctl positions with the broker's app; they take no new risk meanwhile")
+
+
+def exits(readings: Readings, seen: Measurements, settings: HealthSettings, before: Was) -> Check:
+    """Whether what is to be closed is closed."""
+    limits = Limits(settings.exits_warn_s, settings.exits_fail_s)
+    if not seen.exits_s:
+        return good("exits", "nothing is held that is to be closed", 0.0, limits.warn, "s")
+    symbol, seconds = max(seen.exits_s.items(), key=lambda it: it[1])
+    outline = f"positions that are to be closed and are not: {len(seen.exits_s)}, the oldest for {seconds:.0f} s"
+    do = "it is tried again by itself; close it in the broker's app where it can't be had here (hrmd ctl orders)"
+    found = measured("exits", seconds, "s", limits, before, f"{outline}: {symbol}, {readings.exits[symbol]}", do)
+    return msgspec.structs.replace(found, outline=outline)
 
 
 def held_over(readings: Readings) -> Check:

@@ -78,6 +78,8 @@ class HealthMonitor:
         self._lag = Lag(PULSES)
         self._standstill = Standstill()
         self._stages: dict[str, Standstill] = {}
+        self._exits: dict[str, int] = {}
+        """Since when each is wanted, nanoseconds."""
         self._models: Sequence[ModelFile] | None = None
         self._models_ns = 0
         self._models_aside = Aside("models", thread)
@@ -183,6 +185,7 @@ class HealthMonitor:
 
     def _measure(self, readings: Readings) -> Measurements:
         now, journal = self._clock.monotonic_ns(), readings.journal
+        self._exits = {symbol: self._exits.get(symbol, now) for symbol in readings.exits}
         places = [place for place, _ in self._rooms.values() if place is not None]
         return Measurements(
             figures=self._window.figures(),
@@ -191,6 +194,7 @@ class HealthMonitor:
             owed_limit_s=self._owed_limit_s,
             journal_lag_s=self._standstill.seconds(journal.waiting, journal.committed, now) if journal else 0.0,
             stuck=self._stuck(readings, now),
+            exits_s={symbol: (now - since) / NS_PER_S for symbol, since in self._exits.items()},
             loop_lag_ms=self._lag.p99_ms(PULSES_LEAST),
             loop_worst_ms=self._lag.worst_ms(),
             memory_bytes=self._sources.memory_bytes(),

@@ -110,6 +110,8 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     unknown: int = 0
     halted: int = 0
     unsettled: Mapping[str, str] = {}
+    exits: Mapping[str, str] = {}
+    """By symbol what is held and is to be closed, and why it is held yet."""
     cash_differs: bool = False
     budget: BudgetReading | None = None
     broker: BrokerReading | None = None
@@ -173,6 +175,8 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     owed_limit_s: float
     journal_lag_s: float
     stuck: Stuck | None
+    exits_s: Mapping[str, float] = {}
+    """By symbol for how long an exit has been wanted."""
     loop_lag_ms: float | None
     loop_worst_ms: float = 0.0
     memory_bytes: int

@@ -58,6 +58,10 @@ LASTING: list[Cause] = [
     *(seen(name, SEVERITIES[status], {}, found) for name, found, status, _ in MEASURED if status in SEVERITIES),
     seen("decisions", CRITICAL, {}, {"failing": {SBIN: FAILED}}),
     seen("owed", CRITICAL, {}, {"overdue": Overdue(count=2, oldest_s=9.0, symbol=SBIN)}),
+    *(
+        seen("exits", kind, {"exits": {SBIN: "10 held (out)"}}, {"exits_s": {SBIN: since}})
+        for kind, since in ((WARNING, 15.0), (CRITICAL, 60.0))
+    ),
     seen("restarts", WARNING, {"restarted": ["bars crashed: KeyError"]}),
     seen("baseline", WARNING, baseline()),
     seen("baseline", WARNING, baseline("hung, 4 times today")),

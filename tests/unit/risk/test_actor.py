@@ -472,6 +472,23 @@ def test_an_exit_that_was_refused_is_tried_again_a_second_later(desk: Desk) -> N
     assert len(closings(desk.tell(TimeAdvanced(ts=late + NS_PER_S)))) == 1
 
 
+def test_what_is_to_be_closed_and_is_held_yet_is_told(desk: Desk) -> None:
+    """With the venue's last answer, by whatever it is closed; what only the broker's book keeps is told elsewhere."""
+    desk.hold(10)
+    assert desk.actor.wanted_exits() == {}
+    (exit_, _) = desk.tell(decide(Action.CLOSE_LONG, 10, ts=NOON, reason="enough"))
+    assert isinstance(exit_, OrderIntent)
+    assert desk.actor.wanted_exits() == {SBIN: "10 held (enough)"}
+    desk.tell(OrderRejected(ts=NOON, order_id=exit_.order_id, code=-99, reason="1,200.50 more is needed"))
+    assert desk.actor.wanted_exits() == {SBIN: "10 held (enough), the last answer was: 1,200.50 more is needed"}
+    desk.tell(SymbolHalted(ts=NOON, symbol=SBIN, reason="positions differ", held=0))
+    assert desk.actor.wanted_exits() == {}
+    desk.tell(SymbolResumed(ts=NOON, symbol=SBIN, reason="they agree"), Flatten(ts=NOON, reason="out"))
+    assert desk.actor.wanted_exits() == {SBIN: "10 held (out)"}
+    desk.clock.advance(CLOSE)
+    assert desk.actor.wanted_exits() == {}
+
+
 def funds(cash: str, available: str = "1000000", settled: bool = True) -> FundsReported:
     """What the broker says of the money."""
     return FundsReported(

@@ -44,7 +44,7 @@ SEEN = Measurements(
     places=[Place("/var/journal", 50 * GB), Place("/var/tapes", 40 * GB)], places_age_s=2.0,
 )  # fmt: skip
 NAMES = [
-    "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions",
+    "running", "journal", "ladder", "canary", "decisions", "owed", "stages", "restarts", "orders", "positions", "exits",
     "held_over", "cash", "budget", "broker", "token", "recorder", "feed", "clock", "ticks", "errors", "latency",
     "reasoning", "convergence", "baseline", "model", "memory", "loop", "disk", "calendar", "alerts",
 ]  # fmt: skip
@@ -99,6 +99,7 @@ SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
     ("ladder", {"why": "again"}, OK, "hrm decides"),
     ("orders", {"unknown": 2}, FAIL, "orders whose fate is unknown: 2"),
     ("positions", {"halted": 1}, FAIL, "symbols on which broker and journal differ: 1"),
+    ("exits", {"exits": {SBIN: "10 held (stop)"}}, OK, "nothing is held that is to be closed"),
     ("held_over", {"unsettled": {SBIN: "split", RELIANCE: "x"}}, FAIL, f"{SBIN}: split; {RELIANCE}: x"),
     ("cash", {"cash_differs": True}, FAIL, "the broker's cash and the journal's differ"),
     ("broker", {"broker": BrokerReading("the broker's positions have not been read for 50 s (no: you)", True, 50.0)},
@@ -186,6 +187,16 @@ def test_what_is_measured(name: str, seen: dict[str, Any], status: CheckStatus, 
     assert found[name].limit is not None
     assert bool(found[name].do) is (status is not OK)
     assert {other for other, check in found.items() if check.status is not OK} <= {name}
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(14.9, OK), (15.0, WARN), (60.0, FAIL)])
+def test_a_position_that_is_to_be_closed_and_is_not(seconds: float, status: CheckStatus) -> None:
+    """The oldest is named, with why it is held yet; how long it has been so is no other trouble."""
+    held = {SBIN: "10 held (enough), the last answer was: no margin", RELIANCE: "-5 held (square-off time)"}
+    found = checks({"exits": held}, {"exits_s": {SBIN: seconds, RELIANCE: 1.0}})["exits"]
+    assert (found.status, found.value, bool(found.do)) == (status, seconds, status is not OK)
+    outline = f"positions that are to be closed and are not: 2, the oldest for {seconds:.0f} s"
+    assert (found.text, found.outline) == (f"{outline}: {SBIN}, {held[SBIN]}", outline)
 
 
 def test_a_check_knows_what_it_was() -> None:

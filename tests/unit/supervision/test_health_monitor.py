@@ -104,6 +104,18 @@ def test_a_degraded_daemon_is_told_as_healthy_enough() -> None:
     assert [(one.healthy, one.state, one.reasons) for one in bench.reports] == [(True, "degraded", ())]
 
 
+def test_an_exit_is_wanted_since_it_is_without_a_break() -> None:
+    """Of each symbol by itself; what was closed meanwhile begins anew."""
+    bench = Bench()
+    wanted = []
+    for held in ((SBIN,), (SBIN, RELIANCE), (RELIANCE,), (SBIN, RELIANCE)):
+        bench.is_now(exits=dict.fromkeys(held, "10 held (enough)"))
+        bench.monitor.tell()
+        bench.clock.advance(bench.clock.now_ns() + 20 * NS_PER_S)
+        wanted.append((bench.check("exits").status, bench.check("exits").value))
+    assert wanted == [(WARN, 20.0), (WARN, 40.0), (WARN, 40.0), (FAIL, 60.0)]
+
+
 def test_a_value_at_its_limit_is_told_once() -> None:
     """Memory that wavers around three GB."""
     bench = Bench()
