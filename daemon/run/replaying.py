@@ -37,6 +37,7 @@ from daemon.run.chronicle import CHRONICLED, Chronicle, Described
 from daemon.run.many import Crew, Job, Processes, cores, not_to_be_split, thinks
 from daemon.run.output_tables import (
     bars_table,
+    check_replaced,
     decisions_table,
     equity_table,
     fills_table,
@@ -314,8 +315,9 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
                 raise UsageError(f"{path}: its directory does not exist")
             if path.is_dir():
                 raise UsageError(f"{path}: is a directory; name a file to write")
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
                 raise UsageError(f"{path}: can't be written (Permission denied)")
+            check_replaced(path, name)
         else:
             from daemon.report.shell import check_page
 
