@@ -85,9 +85,7 @@ def fills_table(fills: Sequence[Fill]) -> pa.Table:
 def trades_table(trades: Sequence[Trade]) -> pa.Table:
     """Round trips, by their ends; prices are averages."""
     rows = (
-        msgspec.structs.asdict(trade)
-        | {"direction": trade.direction.value, "net_pnl": trade.net_pnl}
-        | {name: round(getattr(trade, name), 10) for name in ("entry_price", "exit_price")}
+        msgspec.structs.asdict(trade) | {"direction": trade.direction.value, "net_pnl": trade.net_pnl}
         for trade in trades
     )
     return _table(rows, TRADE_SCHEMA)
@@ -171,4 +169,10 @@ def write_table(table: pa.Table, path: Path) -> None:
 
 
 def _table(rows: Any, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
+    """Amounts with more digits than their column, as a broker may tell of a price, are rounded to it."""
+    steps = {field.name: Decimal(1).scaleb(-field.type.scale) for field in schema if pa.types.is_decimal(field.type)}
+
+    def cell(name: str, value: Any) -> Any:
+        return value.quantize(steps[name]) if name in steps and value is not None else value
+
+    return pa.Table.from_pylist([{name: cell(name, row[name]) for name in schema.names} for row in rows], schema=schema)
