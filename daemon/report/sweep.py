@@ -38,7 +38,7 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     worst: float | None
     """The metric of its worst instrument, window and seed."""
     sharpe: float | None
-    """Of all its sessions."""
+    """Of all its sessions, instruments and seeds each an equal part of one account."""
     deflated: float | None
     """The probability that its Sharpe ratio is more than luck brings out of so many trials."""
     trades: int

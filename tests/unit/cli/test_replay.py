@@ -265,9 +265,7 @@ def test_an_outputs_disk_is_not_the_tapes(capsys: Capture, tape: Path) -> None:
 
 @pytest.mark.parametrize("option", ["bars", "fills", "trades", "decisions", "equity", "ticks"])
 @pytest.mark.parametrize("there", ["journal", "tape", "text", "other table"])
-def test_an_output_destroys_nothing_else(
-    capsys: Capture, tape: Path, tmp_path: Path, option: str, there: str
-) -> None:
+def test_an_output_destroys_nothing_else(capsys: Capture, tape: Path, tmp_path: Path, option: str, there: str) -> None:
     """A day's journal, another tape, a model: named by a slip of the pen they stay; its own table is written anew."""
     place, asked = tmp_path / "there", ["replay", str(tape), "--strategy", "rules", *SET]
     if there == "journal":
