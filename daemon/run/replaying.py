@@ -73,7 +73,6 @@ class Replay:
         self._others: Processes | None = None
         """Those that play them."""
         self._asked = (settings, tapes, symbols, latency, outputs)
-        self._sensitivity: list[SensitivityRow] = []
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
@@ -160,10 +159,10 @@ class Replay:
         """Say what it came to, and write what was asked for."""
         if self._own is None and (foreseer := self.app.strategy.foreseer) is not None:
             log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
-        if self.beside is not None and not self.interrupted:
-            self._sensitivity = await self._told_beside(self.beside)
-        summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
+        summary = self._summarise()
         self._check_usable(summary)
+        if self.beside is not None and not self.interrupted:
+            summary = msgspec.structs.replace(summary, sensitivity=await self._told_beside(self.beside))
         self._write(summary)
         return summary
 
