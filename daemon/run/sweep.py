@@ -77,6 +77,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     costs: Decimal
     ruined: bool
     """Whether the account came to nothing: no ratio can be said of it, and there are neither values nor returns."""
+    others: int
+    """Decisions of another strategy than the one whose settings were tried; `flat` opens nothing, and is none."""
 
 
 class Fleet(Protocol):
@@ -294,7 +296,7 @@ class Sweep:
             "number": number, "refused": why, "ruined": ruined, "value": value,
             "worst": None if ruined else min((one for cell in cells for one in cell.values), default=None),
             "returns": [] if ruined else _by_session(cells), "sessions_once": True,
-            "trades": sum(cell.trades for cell in cells),
+            "others": sum(cell.others for cell in cells), "trades": sum(cell.trades for cell in cells),
             "net_pnl": str(sum((cell.net_pnl for cell in cells), Decimal())),
             "costs": str(sum((cell.costs for cell in cells), Decimal())),
         }  # fmt: skip
@@ -334,6 +336,7 @@ def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
     return Cell(
         values=values, returns=dict(zip(days, returns, strict=False)), trades=summary.trades,
         net_pnl=summary.net_pnl, costs=summary.costs, ruined=ruined,
+        others=sum(made for name, made in summary.deciders.items() if name not in (summary.strategy, "flat")),
     )  # fmt: skip
 
 
@@ -367,7 +370,9 @@ def _finite(value: float | None) -> float | None:
 def _state(trial: FrozenTrial) -> str:
     if trial.user_attrs["refused"]:
         return "refused"
-    return "ruined" if trial.user_attrs.get("ruined") else trial.state.name.lower()
+    if trial.user_attrs.get("ruined"):
+        return "ruined"
+    return "swapped" if trial.user_attrs.get("others") else trial.state.name.lower()
 
 
 def _anew(trial: FrozenTrial) -> FrozenTrial:

@@ -21,6 +21,7 @@ from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow, heat_map, render
 from daemon.run.many import Job, play
 from daemon.run.sweep import Sweep, Wanted, ranked, wanted_of
+from tests.own_classes import MOMENTUM, NAME, write_class
 from tests.samples import LIVELY, RELIANCE, SBIN, settings_of, wave, write_tape
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
@@ -113,6 +114,23 @@ def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
     ]
     assert (rows[1].value, rows[1].worst, rows[1].sharpe, rows[1].deflated) == (None, None, None, None)
     assert rows[1].net_pnl < -5000
+
+
+def test_what_another_strategy_won_is_not_the_trials(tape: Path, tmp_path: Path) -> None:
+    """One that fails at each bar leaves the rules in charge: it ranks behind, whatever they won, and is on no map."""
+    sick = "if self.parameters.bars == 4: raise ValueError('no')\n        rises = "
+    write_class(tmp_path, MOMENTUM.replace("rises = ", sick))
+    ladder = "supervisor.ladder=[rules, flat]"
+    settings = settings_of(*LIVELY, ladder, f"strategy.path={tmp_path}", f"strategy.name={NAME}")
+    few = wanted_of(
+        settings, [tape], params=["strategy.parameters.bars=3:5"], symbols=[], windows=1, seeds=[], latency="zero",
+        metric="total_return", sampler="grid", pruner="none", seed=3, trials=3,
+    )  # fmt: skip
+    rows = ranked(Sweep(few, tmp_path / "s.sqlite").run(Here(), lambda _: None))
+    assert [row.called for row in rows][-1] == "1 (swapped)"
+    assert {row.state for row in rows[:-1]} == {"complete"}
+    assert rows[-1].trades > 0
+    assert heat_map(rows, "strategy.parameters.bars", None).count("<rect") == 2
 
 
 def test_a_session_is_one_observation_on_however_many_it_was_played(tape: Path, tmp_path: Path) -> None:
