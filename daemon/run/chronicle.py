@@ -185,7 +185,7 @@ class Chronicle:
         return msgspec.structs.replace(summary, shadow=shadow, bars=bars, deciders=deciders)
 
     def _depth(self) -> int:
-        if self._settings.strategy.name != "hrm":
+        if "hrm" not in (self._settings.strategy.name, *self._deciders):
             return 0
         return self.described.depth or self._settings.hierarchical_reasoning_model.max_segments
 
