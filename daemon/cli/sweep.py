@@ -99,7 +99,7 @@ def _show(rows: list[TrialRow], metric: str) -> None:
     for row in rows[:10]:
         told = ", ".join(f"{key}={value}" for key, value in row.params.items())
         shown.add_row(
-            str(row.number), told, ratio(row.value), ratio(row.worst), ratio(row.sharpe), percent(row.deflated, 1),
+            row.called, told, ratio(row.value), ratio(row.worst), ratio(row.sharpe), percent(row.deflated, 1),
             whole(row.trades), signed_rupees(row.net_pnl),
         )  # fmt: skip
     show(shown)

@@ -4,7 +4,8 @@ All amounts are exact `Decimal` rupees. Cash falls by what is bought and rises b
 that equity = cash + Σ quantity × mark. A position keeps the exact cost of what is open; closing a part of it takes out
 the proportional cost, rounded to the paisa, and closing the rest takes out what is left. Invariants, exact at every
 step: cash = starting cash − Σ sign × quantity × price − Σ costs, and realised + unrealised − costs = equity − starting
-cash.
+cash. A mark that is told as a float is a price to a ten-thousandth of a rupee, finer than every exchange's grid: what
+binary fractions add to one is no money.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from daemon.core.amounts import exact_price
 from daemon.core.clock import day_number, india_day
 from daemon.core.errors import Fault
 from daemon.core.events import Fill, HoldingRecord, PositionChanged, PositionRestated, SymbolHalted, SymbolResumed
@@ -60,7 +62,7 @@ class _Holding:
     def mark(self) -> Decimal:
         """The price at which it is valued, made exact when somebody asks: it is given far more often."""
         if not isinstance(self.price, Decimal):
-            self.price = Decimal(repr(float(self.price)))
+            self.price = exact_price(self.price)
         return self.price
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from daemon.core.amounts import rounded
 from daemon.core.clock import DAY_NS
 from daemon.core.events import Bar, Event, Fill, PositionRestated, SymbolHalted, SymbolResumed
 from daemon.portfolio.book import Portfolio
@@ -67,7 +68,7 @@ class EquityCurve:
 
     def by_session(self) -> list[Point]:
         """The equity at the last bar of each session so far, the present one included."""
-        present = [(self._valued_ts, self.portfolio.equity)] if self._valued_ts else []
+        present = [(self._valued_ts, rounded(self.portfolio.equity))] if self._valued_ts else []
         return [*self._sessions, *present]
 
     def _look(self) -> None:
@@ -75,15 +76,15 @@ class EquityCurve:
         if self._ruin is not None or self._valued_ts <= self._looked_ts:
             return
         self._looked_ts = self._valued_ts
-        if (equity := self.portfolio.equity) <= 0:
+        if (equity := rounded(self.portfolio.equity)) <= 0:
             self._ruin = self._valued_ts, equity
 
     def _keep(self, ts: int) -> None:
         """Of bars that close together the last one speaks for all."""
         if self.by_bar and ts <= self.by_bar[-1][0]:
-            self.by_bar[-1] = (self.by_bar[-1][0], self.portfolio.equity)
+            self.by_bar[-1] = (self.by_bar[-1][0], rounded(self.portfolio.equity))
         else:
-            self.by_bar.append((ts, self.portfolio.equity))
+            self.by_bar.append((ts, rounded(self.portfolio.equity)))
 
     def _change(self, ts: int) -> None:
         """What is held is about to."""
@@ -94,5 +95,5 @@ class EquityCurve:
         """Before the first thing of a new day changes it, keep the equity that the last session ended with."""
         if self._valued_ts and ts // DAY_NS > self._valued_ts // DAY_NS:
             self._look()
-            self._sessions.append((self._valued_ts, self.portfolio.equity))
+            self._sessions.append((self._valued_ts, rounded(self.portfolio.equity)))
             self._valued_ts = ts

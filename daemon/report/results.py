@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.core.amounts import rounded
 from daemon.report.performance import sharpe, win_rate
 from daemon.report.text import ist
 from daemon.report.trades import ZERO, Trade
@@ -171,5 +172,6 @@ class SymbolBook:
         """With `quantity` held at `last` rupees in the end, and its closed `trades`."""
         return SymbolResult(
             fills=self.fills, trades=len(trades), win_rate=win_rate(trades), quantity=quantity, costs=self.costs,
-            net_pnl=self.cash - self.costs + quantity * last, price_change=span.change if span is not None else None,
+            net_pnl=rounded(self.cash - self.costs + quantity * last),
+            price_change=span.change if span is not None else None,
         )  # fmt: skip

@@ -166,6 +166,8 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     ticks_per_s: float
     notes: list[str]
+    deciders: dict[str, int] = {}
+    """How many decisions each strategy made; more than the one asked for where the ladder, or somebody, swapped it."""
     shadow: list[ShadowRow] = []
     """The one in charge and the agents beside it; empty where there was none."""
     by_month: list[MonthResult] = []

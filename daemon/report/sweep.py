@@ -33,17 +33,23 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     state: str
     """complete; pruned: it wasn't played on everything; ruined: its account came to nothing, and it has no value;
-    refused: its settings can't be had together."""
+    refused: its settings can't be had together; swapped: another strategy decided, too (its own failed, say), so that
+    what it came to says little of its settings."""
     value: float | None
     worst: float | None
     """The metric of its worst instrument, window and seed."""
     sharpe: float | None
-    """Of all its sessions."""
+    """Of all its sessions, instruments and seeds each an equal part of one account."""
     deflated: float | None
     """The probability that its Sharpe ratio is more than luck brings out of so many trials."""
     trades: int
     net_pnl: Decimal
     costs: Decimal
+
+    @property
+    def called(self) -> str:
+        """Its number, and what there is to say of it: `4 (swapped)`."""
+        return f"{self.number}{'' if self.state == 'complete' else f' ({self.state})'}"
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +82,7 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     )  # fmt: skip
     rows = [
         (
-            f"{row.number}{'' if row.state == 'complete' else f' ({row.state})'}",
+            row.called,
             *(escape(_text(row.params[name])) for name in names), ratio(row.value), ratio(row.worst), ratio(row.sharpe),
             percent(row.deflated, 1), whole(row.trades), rupees(row.costs),
             toned(signed_rupees(row.net_pnl), float(row.net_pnl)),
@@ -115,7 +121,7 @@ def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
     column_of, line_of = _places(columns), _places(lines)
     cells: dict[tuple[int, int], list[float]] = defaultdict(list)
     for row in rows:
-        if row.value is not None:
+        if row.value is not None and row.state != "swapped":
             line = line_of[_text(row.params[down])] if down is not None else 0
             cells[column_of[_text(row.params[across])], line].append(row.value)
     means = {place: fsum(values) / len(values) for place, values in cells.items()}

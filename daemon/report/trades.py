@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
+from daemon.core.amounts import rounded
 from daemon.core.events import Fill, PositionRestated
 from daemon.market.overnight import counted_anew, shares_after
 
@@ -91,7 +92,7 @@ class TradeBook:
         """Begin with a position (`quantity` signed) that was there before; what its entry cost was paid before."""
         trade = self._open[symbol] = _OpenTrade(1 if quantity > 0 else -1, entry_ts)
         trade.opened = abs(quantity)
-        trade.opened_notional = average_price * trade.opened
+        trade.opened_notional = rounded(average_price * trade.opened)  # an average may have no end
 
     def restate(self, event: PositionRestated) -> None:
         """Count the trade under way in new shares; one of which less than a share is left is no trade any more.

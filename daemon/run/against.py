@@ -214,7 +214,8 @@ class RecordedDay:
         counted = [[one for one in told if isinstance(one, RunCounted)] for told in (
             self._events(RunCounted), again.events(RunCounted))]  # fmt: skip
         causes = [
-            *of_settings(self.recorded, self._changed), *of_model(self.metadata.get("model_hash", ""), model_hash),
+            *of_settings(self.recorded, self._changed),
+            *of_model(self.metadata.get("model_hash", ""), model_hash, difference),
             *of_tapes(self.metadata, tapes), *of_counts(*counted), *of_bar(difference), *of_code(self.metadata),
             *of_commands(self._events(*COMMANDS), difference.ts),
         ]  # fmt: skip

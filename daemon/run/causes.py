@@ -27,7 +27,7 @@ from daemon.core.events import (
     SettingChanged,
     SwapStrategy,
 )
-from daemon.report.text import ist_minute
+from daemon.report.text import counted, ist_minute
 from daemon.run.parity import Difference
 from daemon.settings.tree import Settings
 
@@ -98,11 +98,17 @@ def of_settings(recorded: Settings, used: Settings) -> list[Cause]:
     return [Cause(What.SETTINGS, line) for line in told]
 
 
-def of_model(recorded: str, used: str) -> list[Cause]:
-    """Hashes of the model in charge, "" where none was."""
+def of_model(recorded: str, used: str, difference: Difference) -> list[Cause]:
+    """Hashes of what made the decision that differs, where it says so, else of the ladder's HRM; "" where none was."""
+    made = difference.fields.get("model_hash")
+    if made is not None and "strategy" not in difference.fields:
+        name = str((difference.recorded or {}).get("strategy", ""))
+        own = ": its source, what it imports from its folder, or its parameters have changed" if ":" in name else ""
+        was, now = made.recorded or "no model", made.replayed or "no model"
+        return [Cause(What.MODEL, f"{name} decided on {was}, in this replay on {now}{own}")]
     if recorded == used:
         return []
-    return [Cause(What.MODEL, f"the run decided on {recorded or 'no model'}, this replay on {used or 'no model'}")]
+    return [Cause(What.MODEL, f"the HRM on the ladder was {recorded or 'none'}, is {used or 'none'}")]
 
 
 def of_code(metadata: dict[str, str]) -> list[Cause]:
@@ -138,8 +144,9 @@ def of_counts(recorded: Iterable[RunCounted], replayed: Iterable[RunCounted]) ->
     for name in ("accepted", "repaired"):
         before, after = sum(getattr(one, name) for one in was), sum(getattr(one, name) for one in now)
         if before != after:
-            more = "more" if after > before else "fewer"
-            told.append(f"{abs(after - before)} ticks {more} were {name}: {before:,} then, {after:,} now")
+            many, more = abs(after - before), "more" if after > before else "fewer"
+            were = f"{counted(many, 'tick')} {more} {'was' if many == 1 else 'were'} {name}"
+            told.append(f"{were}: {before:,} then, {after:,} now")
     return [Cause(What.TAPE, line) for line in told]
 
 

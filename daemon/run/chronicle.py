@@ -33,7 +33,7 @@ from daemon.report.performance import Span
 from daemon.report.side_by_side import ShadowRow
 from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
-from daemon.report.text import ist, rupees, whole
+from daemon.report.text import counted, ist, rupees, whole
 from daemon.report.trades import Trade
 from daemon.run.holes import Holes
 from daemon.run.tape_notes import absent, ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
@@ -76,6 +76,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
         return found[0] if found is not None else None
 
 
+class _Decider(msgspec.Struct):
+    """A strategy: when the first bar closed on which it decided (UTC ns), and how many decisions it made."""
+
+    first_ts: int
+    decisions: int = 0
+
+
 class Chronicle:
     """Tell it everything of `CHRONICLED` in order, then ask."""
 
@@ -98,6 +105,7 @@ class Chronicle:
         """Of the newest bar, so that each session is looked up once."""
         self._actions: list[str] = []
         self._unlike = 0
+        self._deciders: dict[str, _Decider] = {}
         self._interrupted = ""
         self._stopped_ts = 0
         """When it was stopped, 0 where it went on after that."""
@@ -115,6 +123,7 @@ class Chronicle:
             self._on_bar(event)
         elif isinstance(event, Decision):
             self._unlike += event.novelty > 1.0
+            self._deciders.setdefault(event.strategy, _Decider(event.ts_bar)).decisions += 1
             if self._keep:
                 self._shown.decisions.append(event)
         elif isinstance(event, Fill) and self._keep:
@@ -175,10 +184,11 @@ class Chronicle:
         ruined_ts = None if ruin is None else ruin[0]
         summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held, ruined_ts)
         bars = sum(one.bars for one in self._counted) or self._bars
-        return msgspec.structs.replace(summary, shadow=shadow, bars=bars)
+        deciders = {name: one.decisions for name, one in self._deciders.items()}
+        return msgspec.structs.replace(summary, shadow=shadow, bars=bars, deciders=deciders)
 
     def _depth(self) -> int:
-        if self._settings.strategy.name != "hrm":
+        if "hrm" not in (self._settings.strategy.name, *self._deciders):
             return 0
         return self.described.depth or self._settings.hierarchical_reasoning_model.max_segments
 
@@ -236,7 +246,7 @@ class Chronicle:
             opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, no_totals(ticks),
             outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
         )  # fmt: skip
-        notes = [note for note in said if note]
+        notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
         notes += [*doubts, *self._actions]
         if self._unlike:
             were = "decision was" if self._unlike == 1 else "decisions were"
@@ -256,6 +266,18 @@ class Chronicle:
         if self._interrupted and described.tapes:
             notes.append(f"{self._interrupted}: the tape was not played to its end")
         return [*notes, *self.notes]
+
+
+def _of_others(name: str, deciders: Mapping[str, _Decider]) -> list[str]:
+    """What other strategies than the one that was asked for decided: the result isn't that one's alone."""
+    others = {other: one for other, one in deciders.items() if other != name}
+    if not others:
+        return []
+    made = sum(one.decisions for one in others.values())
+    total = sum(one.decisions for one in deciders.values())
+    told = ", ".join(f"{other} {whole(one.decisions)} from {ist(one.first_ts):%Y-%m-%d %H:%M} on" for other, one in
+                     others.items())  # fmt: skip
+    return [f"{whole(made)} of {counted(total, 'decision')} were not {name}'s ({told}): the result is not its own"]
 
 
 def _ruined(ruin: Point | None) -> list[str]:

@@ -5,7 +5,9 @@ Times are nanoseconds in UTC, money is decimal and exact. Columns are described 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -13,11 +15,12 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daemon.core.errors import UsageError
+from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import Bar, Decision, Fill
 from daemon.orders.book import Order
 from daemon.report.summary import EquityPoint
 from daemon.report.trades import Trade
+from daemon.tape.file import check_file
 
 _TIME: Final = pa.timestamp("ns", "UTC")
 _PRICE: Final = pa.decimal128(18, 4)
@@ -82,9 +85,7 @@ def fills_table(fills: Sequence[Fill]) -> pa.Table:
 def trades_table(trades: Sequence[Trade]) -> pa.Table:
     """Round trips, by their ends; prices are averages."""
     rows = (
-        msgspec.structs.asdict(trade)
-        | {"direction": trade.direction.value, "net_pnl": trade.net_pnl}
-        | {name: round(getattr(trade, name), 10) for name in ("entry_price", "exit_price")}
+        msgspec.structs.asdict(trade) | {"direction": trade.direction.value, "net_pnl": trade.net_pnl}
         for trade in trades
     )
     return _table(rows, TRADE_SCHEMA)
@@ -112,13 +113,66 @@ def equity_table(points: Sequence[EquityPoint]) -> pa.Table:
     return _table((msgspec.structs.asdict(point) for point in points), EQUITY_SCHEMA)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """As Parquet. Raises `UsageError`."""
+SCHEMAS: Final = {
+    "bars": BAR_SCHEMA, "fills": FILL_SCHEMA, "trades": TRADE_SCHEMA, "decisions": DECISION_SCHEMA,
+    "equity": EQUITY_SCHEMA,
+}  # fmt: skip
+"""Of the tables that a replay writes, by name."""
+
+
+def check_replaced(path: Path, name: str) -> None:
+    """Raise `UsageError` where the table of this `name` (or, `ticks`, the tape) would destroy something else.
+
+    A table that another version wrote with fewer columns, or more, is still one; so is an empty file.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        return
+    if name == "ticks":
+        what, same = "no tape", _is_tape(path)
+    else:
+        what, same = f"no table of {name}", _is_table(path, set(SCHEMAS[name].names))
+    if not same:
+        raise UsageError(f"{path}: is there and holds {what}; name another place, or delete it first")
+
+
+def _is_tape(path: Path) -> bool:
     try:
-        pq.write_table(table, path)
+        check_file(path)
+    except TapeError:
+        return False
+    return True
+
+
+def _is_table(path: Path, names: set[str]) -> bool:
+    try:
+        there = set(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError):
+        return False
+    return there <= names or names <= there
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """As Parquet, whole or not at all. Raises `UsageError`."""
+    place = path.resolve()
+    fresh = place.with_name(f".{place.name}.new")
+    try:
+        if place.exists() and not place.is_file():  # a pipe, a device
+            pq.write_table(table, place)
+            return
+        try:
+            pq.write_table(table, fresh)
+            os.replace(fresh, place)
+        finally:
+            fresh.unlink(missing_ok=True)
     except OSError as error:
-        raise UsageError(f"{path}: can't be written ({error})") from None
+        raise UsageError(f"{path}: can't be written ({error.strerror or error})") from None
 
 
 def _table(rows: Any, schema: pa.Schema) -> pa.Table:
-    return pa.Table.from_pylist([{name: row[name] for name in schema.names} for row in rows], schema=schema)
+    """Amounts with more digits than their column, as a broker may tell of a price, are rounded to it."""
+    steps = {field.name: Decimal(1).scaleb(-field.type.scale) for field in schema if pa.types.is_decimal(field.type)}
+
+    def cell(name: str, value: Any) -> Any:
+        return value.quantize(steps[name]) if name in steps and value is not None else value
+
+    return pa.Table.from_pylist([{name: cell(name, row[name]) for name in schema.names} for row in rows], schema=schema)

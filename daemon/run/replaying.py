@@ -37,6 +37,7 @@ from daemon.run.chronicle import CHRONICLED, Chronicle, Described
 from daemon.run.many import Crew, Job, Processes, cores, not_to_be_split, thinks
 from daemon.run.output_tables import (
     bars_table,
+    check_replaced,
     decisions_table,
     equity_table,
     fills_table,
@@ -72,7 +73,6 @@ class Replay:
         self._others: Processes | None = None
         """Those that play them."""
         self._asked = (settings, tapes, symbols, latency, outputs)
-        self._sensitivity: list[SensitivityRow] = []
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
@@ -159,10 +159,10 @@ class Replay:
         """Say what it came to, and write what was asked for."""
         if self._own is None and (foreseer := self.app.strategy.foreseer) is not None:
             log.info("decisions were thought of in batches", decisions=foreseer.known_ahead)
-        if self.beside is not None and not self.interrupted:
-            self._sensitivity = await self._told_beside(self.beside)
-        summary = msgspec.structs.replace(self._summarise(), sensitivity=self._sensitivity)
+        summary = self._summarise()
         self._check_usable(summary)
+        if self.beside is not None and not self.interrupted:
+            summary = msgspec.structs.replace(summary, sensitivity=await self._told_beside(self.beside))
         self._write(summary)
         return summary
 
@@ -314,8 +314,9 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
                 raise UsageError(f"{path}: its directory does not exist")
             if path.is_dir():
                 raise UsageError(f"{path}: is a directory; name a file to write")
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
+            if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
                 raise UsageError(f"{path}: can't be written (Permission denied)")
+            check_replaced(path, name)
         else:
             from daemon.report.shell import check_page
 

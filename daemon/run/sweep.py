@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import numpy as np
 
+from daemon.core.clock import india_day
 from daemon.core.code import file_sha256
 from daemon.core.errors import HrmdError, SettingsError, UsageError
 from daemon.report.summary import ReplaySummary, equity_curve
@@ -69,13 +70,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     values: list[float]
     """The metric in each window."""
-    returns: list[float]
-    """By session."""
+    returns: dict[int, float]
+    """By session, which the day is that it ended on, counted from 1970."""
     trades: int
     net_pnl: Decimal
     costs: Decimal
     ruined: bool
     """Whether the account came to nothing: no ratio can be said of it, and there are neither values nor returns."""
+    others: int
+    """Decisions of another strategy than the one whose settings were tried; `flat` opens nothing, and is none."""
 
 
 class Fleet(Protocol):
@@ -136,6 +139,11 @@ class Sweep:
             self._study.set_user_attr("wanted", now)
         elif before != now:
             raise UsageError(f"{storage}: is of another sweep ({_differs(before, now)}); name another place with -o")
+        if len(self._cells()) > 1 and any("sessions_once" not in it.user_attrs for it in self._finished().values()):
+            raise UsageError(
+                f"{storage}: was begun by an earlier hrmd, which counted a session once for each symbol and seed; name "
+                "another place with -o"
+            )
 
     def run(self, fleet: Fleet, told: Callable[[list[TrialRow]], None]) -> list[TrialRow]:
         """Play what isn't finished; `told` is given the table so far after each round.
@@ -192,7 +200,7 @@ class Sweep:
         lengths = [len(trial.user_attrs["returns"]) for trial in self._finished().values()]
         return Tried(
             strategy=Settings(**msgspec.json.decode(wanted.settings)).strategy.name, on=" · ".join(parts),
-            metric=wanted.metric, simulated=simulated, sessions=max(lengths, default=0) // len(self._cells()),
+            metric=wanted.metric, simulated=simulated, sessions=max(lengths, default=0),
         )  # fmt: skip
 
     def _finished(self) -> dict[int, FrozenTrial]:
@@ -287,7 +295,8 @@ class Sweep:
         told = {
             "number": number, "refused": why, "ruined": ruined, "value": value,
             "worst": None if ruined else min((one for cell in cells for one in cell.values), default=None),
-            "returns": [one for cell in cells for one in cell.returns], "trades": sum(cell.trades for cell in cells),
+            "returns": [] if ruined else _by_session(cells), "sessions_once": True,
+            "others": sum(cell.others for cell in cells), "trades": sum(cell.trades for cell in cells),
             "net_pnl": str(sum((cell.net_pnl for cell in cells), Decimal())),
             "costs": str(sum((cell.costs for cell in cells), Decimal())),
         }  # fmt: skip
@@ -322,10 +331,12 @@ def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
     for first, last in pairwise(() if ruined else edges):
         found = getattr(measure(curve[first : last + 1], [], []), metric)
         values.append(0.0 if found is None else float(found))
+    days = [india_day(point.ts) for point in summary.equity]
     returns = [] if ruined else [after / before - 1 for before, after in pairwise(curve)]
     return Cell(
-        values=values, returns=returns, trades=summary.trades, net_pnl=summary.net_pnl, costs=summary.costs,
-        ruined=ruined,
+        values=values, returns=dict(zip(days, returns, strict=False)), trades=summary.trades,
+        net_pnl=summary.net_pnl, costs=summary.costs, ruined=ruined,
+        others=sum(made for name, made in summary.deciders.items() if name not in (summary.strategy, "flat")),
     )  # fmt: skip
 
 
@@ -346,6 +357,12 @@ def _mean(cells: Sequence[Cell]) -> float:
     return math.fsum(values) / len(values)
 
 
+def _by_session(cells: Sequence[Cell]) -> list[float]:
+    """Of an account of which each cell has an equal part: a session counts once, on however many it was played."""
+    days = sorted({day for cell in cells for day in cell.returns})
+    return [math.fsum(cell.returns.get(day, 0.0) for cell in cells) / len(cells) for day in days]
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -353,7 +370,9 @@ def _finite(value: float | None) -> float | None:
 def _state(trial: FrozenTrial) -> str:
     if trial.user_attrs["refused"]:
         return "refused"
-    return "ruined" if trial.user_attrs.get("ruined") else trial.state.name.lower()
+    if trial.user_attrs.get("ruined"):
+        return "ruined"
+    return "swapped" if trial.user_attrs.get("others") else trial.state.name.lower()
 
 
 def _anew(trial: FrozenTrial) -> FrozenTrial:

@@ -161,6 +161,8 @@ class NumberColumn:
             grouped = pc.match_substring_regex(texts, _GROUPED)
             texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
             values = _raw_floats(_only(texts, _NUMBER).cast(pa.float64()))
+        elif pa.types.is_float32(kind) and not whole:  # 25999.1, not the 25999.099609375 that it is widened to
+            values = _raw_floats(column.cast(pa.string()).cast(pa.float64()))
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             values = _raw_floats(column.cast(pa.float64(), safe=False))
         else:

@@ -16,6 +16,7 @@ from daemon.cli import main
 from daemon.core.events import Bar, Complexity, Decision, Fill, OrderIntent
 from daemon.run.parity import compare_lived, compare_told
 from daemon.run.verifying import verify_journal
+from tests.own_classes import MOMENTUM, NAME, own, write_class
 from tests.samples import HRM, LIVELY, SBIN, journaled, play, wave, write_tape
 
 Capture = pytest.CaptureFixture[str]
@@ -126,7 +127,7 @@ def test_a_tape_that_lost_a_tick_is_named(capsys: Capture, journal: Path, tmp_pa
     texts = [cause["text"] for cause in document["causes"] if cause["what"] == "tape"]
     assert [cause["what"] for cause in document["causes"]][: len(texts)] == ["tape"] * len(texts)
     assert any("another content" in text for text in texts)
-    assert any("1 ticks fewer were accepted" in text for text in texts)
+    assert any("1 tick fewer was accepted" in text for text in texts)
     assert any("had 12 ticks, has 11" in text for text in texts)
 
 
@@ -135,6 +136,23 @@ def test_another_model_is_named(capsys: Capture, thought: Path) -> None:
     document = told(capsys, 1, "--against", str(thought), "--set", "model_management.seed=7")
     assert document["difference"]["kind"] == "Decision"
     assert document["causes"][0]["what"] == "model"
+
+
+def test_a_strategy_of_one_s_own_that_was_edited_is_named(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """Its decisions say by what source they were made; the ladder's HRM, which decided nothing, isn't blamed."""
+    path = tmp_path / "j.sqlite"
+    write_class(tmp_path)
+    play(tape, *own(tmp_path), "supervisor.ladder=[hrm, rules, flat]", *HRM[:1], journal=path)
+    capsys.readouterr()
+    assert told(capsys, 0, "--against", str(path))["equal"]
+    write_class(tmp_path, MOMENTUM.replace("it rises", "it climbs"))
+    document = told(capsys, 1, "--against", str(path))
+    (cause,) = document["causes"]
+    assert cause["what"] == "model"
+    assert cause["text"].startswith(f"{NAME} decided on {document['difference']['recorded']['model_hash']}, in this")
+    assert cause["text"].endswith(": its source, what it imports from its folder, or its parameters have changed")
+    rules = told(capsys, 1, "--against", str(path), "--strategy", "rules")["causes"]
+    assert not any("decided on" in cause["text"] for cause in rules)
 
 
 def test_a_model_goes_to_the_strategy_of_the_journal(capsys: Capture, journal: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
-from daemon.core.events import Decision, Fill
+from daemon.core.events import Decision, Fill, Side
+from daemon.run.output_tables import fills_table
 from tests.samples import LIVELY, journaled, play, wave, write_tape
 
 
@@ -35,3 +40,34 @@ def test_what_nobody_did_is_an_empty_table(tmp_path: Path) -> None:
     paths = {name: tmp_path / f"{name}.parquet" for name in ("fills", "trades")}
     play(tape, *LIVELY, **paths)
     assert [(len(table), len(table.columns)) for table in map(pq.read_table, paths.values())] == [(0, 8), (0, 10)]
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        pytest.param(lambda price: float(np.float32(price)), id="prices of 32 bits"),
+        pytest.param(lambda price: price + 1e-12, id="what binary fractions left"),
+    ],
+)
+def test_an_account_has_no_tail_of_digits(tmp_path: Path, prices: Callable[[float], float]) -> None:
+    """What is held over a night is worth a price of four digits at most; table, summary and months say the same."""
+    times, walk = wave(60, days=2)
+    tape = write_tape(tmp_path / "t.parquet", times[:-900], [prices(price) for price in walk[:-900]])
+    paths = {name: tmp_path / f"{name}.parquet" for name in ("trades", "equity")}
+    replay, summary = play(tape, *LIVELY, **paths)
+    assert summary.open_trades
+    told = [point.equity for point in summary.equity]
+    assert pq.read_table(paths["equity"])["equity"].to_pylist() == told
+    exponents = [amount.as_tuple().exponent for amount in (*told, summary.net_pnl, summary.by_month[0].net_pnl)]
+    assert min(int(exponent) for exponent in exponents) >= -4
+    still = sum((trade.net_pnl for trade in replay.tally.open_trades), Decimal())
+    assert sum(pq.read_table(paths["trades"])["net_pnl"].to_pylist(), still) == summary.net_pnl
+
+
+def test_a_price_with_more_digits_than_its_column_is_rounded() -> None:
+    """As a broker tells an average, or a carried position has one."""
+    fill = Fill(
+        ts=1, fill_id="f", order_id="o", symbol="A", side=Side.BUY, quantity=3, price=Decimal(2) / 3,
+        costs=Decimal("0.01"),
+    )  # fmt: skip
+    assert fills_table([fill])["price"].to_pylist() == [Decimal("0.6667")]

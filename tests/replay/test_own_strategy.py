@@ -10,7 +10,7 @@ from daemon.core.errors import CheckFailed, Fault, SettingsError
 from daemon.core.events import Decision, Fill, OrderIntent, OrderType, StrategySwapped
 from daemon.run.verifying import verify_journal
 from tests.own_classes import MOMENTUM, NAME, own, sick, write_class
-from tests.samples import LIVELY, journaled, play, settings_of, wave, write_tape
+from tests.samples import HRM, LIVELY, journaled, play, settings_of, wave, write_tape
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,16 @@ def test_one_that_always_fails_hands_over_to_the_rung_below(tape: Path, tmp_path
     (swap,) = journaled(journal, StrategySwapped)
     assert swap.new == "rules"
     assert verify_journal(journal).decisions == len(decisions)
+
+
+def test_the_depth_of_the_hrm_below_is_a_share_of_its_own(tape: Path, tmp_path: Path) -> None:
+    """Not of 0 segments, of which nothing could be saved."""
+    write_class(tmp_path, sick("return 1 / 0"))
+    ladder = (*HRM[:1], "supervisor.ladder=[hrm, flat]", "hierarchical_reasoning_model.novelty.enabled=false")
+    _, summary = play(tape, *own(tmp_path), *ladder)
+    assert summary.deciders["hrm"] > 10
+    assert summary.hrm_metrics is not None
+    assert summary.hrm_metrics.avg_reasoning_depth <= summary.hrm_metrics.max_segments
 
 
 def test_one_that_hangs_ends_a_replay_with_its_line(tape: Path, tmp_path: Path) -> None:

@@ -9,6 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from daemon.core.clock import NS_PER_S, stopwatch_ns
+from daemon.core.errors import TapeError
+from daemon.report.chance import SensitivityRow
 from daemon.run.latency import parse_latency
 from daemon.run.outputs import ReplayOutputs
 from daemon.run.replaying import Replay
@@ -57,3 +62,25 @@ def test_who_is_asked_to_end_meanwhile_tells_what_was_played(tmp_path: Path) -> 
     replay, summary = asyncio.run(run())
     assert replay.interrupted
     assert (summary.sensitivity, summary.trades > 0, (tmp_path / "page" / "index.html").exists()) == ([], True, True)
+
+
+def test_the_others_are_played_after_the_replay_was_told(tmp_path: Path) -> None:
+    """Their time is none of its speed, and of a tape without a usable tick nothing is played nine times."""
+    settings, begun = settings_of(*LIVELY), []
+
+    def beside(_: object) -> list[SensitivityRow]:
+        begun.append(stopwatch_ns())
+        return []
+
+    for name, tape in (("dark", ([0, 1], [800.0, 801.0])), ("light", wave(10))):
+        before = stopwatch_ns()
+        path = write_tape(tmp_path / f"{name}.parquet", *tape)
+        replay = Replay(settings, [path], [], parse_latency("zero"), ReplayOutputs())
+        replay.beside = beside
+        if name == "dark":
+            with pytest.raises(TapeError, match="no tick could be used"):
+                asyncio.run(replay.run())
+            assert not begun
+        else:
+            summary = asyncio.run(replay.run())
+            assert summary.wall_s <= (begun[0] - before) / NS_PER_S

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -13,11 +16,13 @@ import pytest
 
 from daemon.cli import main
 from daemon.core.errors import UsageError
-from daemon.report.summary import ReplaySummary
+from daemon.report.performance import sharpe
+from daemon.report.summary import ReplaySummary, equity_curve
 from daemon.report.sweep import TrialRow, heat_map, render
 from daemon.run.many import Job, play
 from daemon.run.sweep import Sweep, Wanted, ranked, wanted_of
-from tests.samples import LIVELY, settings_of, wave, write_tape
+from tests.own_classes import MOMENTUM, NAME, write_class
+from tests.samples import LIVELY, RELIANCE, SBIN, settings_of, wave, write_tape
 
 pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 
@@ -109,6 +114,57 @@ def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
     ]
     assert (rows[1].value, rows[1].worst, rows[1].sharpe, rows[1].deflated) == (None, None, None, None)
     assert rows[1].net_pnl < -5000
+
+
+def test_what_another_strategy_won_is_not_the_trials(tape: Path, tmp_path: Path) -> None:
+    """One that fails at each bar leaves the rules in charge: it ranks behind, whatever they won, and is on no map."""
+    sick = "if self.parameters.bars == 4: raise ValueError('no')\n        rises = "
+    write_class(tmp_path, MOMENTUM.replace("rises = ", sick))
+    ladder = "supervisor.ladder=[rules, flat]"
+    settings = settings_of(*LIVELY, ladder, f"strategy.path={tmp_path}", f"strategy.name={NAME}")
+    few = wanted_of(
+        settings, [tape], params=["strategy.parameters.bars=3:5"], symbols=[], windows=1, seeds=[], latency="zero",
+        metric="total_return", sampler="grid", pruner="none", seed=3, trials=3,
+    )  # fmt: skip
+    rows = ranked(Sweep(few, tmp_path / "s.sqlite").run(Here(), lambda _: None))
+    assert [row.called for row in rows][-1] == "1 (swapped)"
+    assert {row.state for row in rows[:-1]} == {"complete"}
+    assert rows[-1].trades > 0
+    assert heat_map(rows, "strategy.parameters.bars", None).count("<rect") == 2
+
+
+def test_a_session_is_one_observation_on_however_many_it_was_played(tape: Path, tmp_path: Path) -> None:
+    """Rules have no seed: three of them are the same three days, not nine; two symbols are halves of an account."""
+    other = write_tape(tmp_path / "r.parquet", *wave(20, days=4, every_s=15), RELIANCE)
+    both = tmp_path / "both.parquet"
+    assert main(["tape", "import", str(tape), str(other), "--out", str(both)]) == 0
+
+    def rows(name: str, **changes: Any) -> list[TrialRow]:
+        asked = wanted(both, 3, **{"symbols": [SBIN], **changes})
+        return Sweep(asked, tmp_path / f"{name}.sqlite").run(Here(), lambda _: None)
+
+    one, seeds = rows("one"), rows("seeds", seeds=[1, 2, 3])
+    assert [(it.sharpe, it.deflated) for it in seeds] == [
+        (pytest.approx(it.sharpe, rel=1e-12), pytest.approx(it.deflated, rel=1e-9)) for it in one
+    ]
+    assert [it.net_pnl for it in seeds] == [3 * it.net_pnl for it in one]
+    parts = []
+    for symbol in (SBIN, RELIANCE):
+        settings = settings_of(*LIVELY, *(f"{key}={value}" for key, value in one[0].params.items()))
+        curve = equity_curve(play(Job(settings=settings.model_dump_json(), tapes=[str(both)], symbols=[symbol])))
+        parts.append([after / before - 1 for before, after in pairwise(curve)])
+    halves = [(a + b) / 2 for a, b in zip([*parts[0], 0.0], parts[1], strict=True)]
+    assert rows("two", symbols=[SBIN, RELIANCE])[0].sharpe == pytest.approx(sharpe(halves))
+
+
+def test_a_study_that_counted_sessions_twice_is_not_gone_on_with(tape: Path, tmp_path: Path) -> None:
+    """One table of two countings would be none."""
+    sweep = Sweep(wanted(tape, 1, seeds=[1, 2]), tmp_path / "s.sqlite")
+    sweep.run(Here(), lambda _: None)
+    with sqlite3.connect(tmp_path / "s.sqlite") as db:
+        db.execute("DELETE FROM trial_user_attributes WHERE key = 'sessions_once'")
+    with pytest.raises(UsageError, match="was begun by an earlier hrmd, which counted a session once for each symbol"):
+        Sweep(wanted(tape, 2, seeds=[1, 2]), tmp_path / "s.sqlite")
 
 
 @pytest.mark.parametrize(("windows", "metric"), [(2, "sharpe"), (3, "calmar"), (4, "total_return")])

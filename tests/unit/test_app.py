@@ -35,6 +35,7 @@ from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
 from daemon.market.calendar import CalendarRangeError
 from daemon.plan import RunPlan
+from daemon.report.text import ist
 from models.agent import HRMAgent
 from tests.samples import DAY, LIVELY, MINUTE, OPEN, SBIN, journaled, play, settings_of, wave, write_tape
 from tests.unit.market.masters import put
@@ -282,6 +283,11 @@ def test_three_failed_decisions_step_from_hrm_to_rules(tape: Path, tmp_path: Pat
     assert {decision.strategy for decision in later} == {"rules"}
     assert summary.fills > 0
     assert summary.failed_decisions == 3
+    assert summary.deciders == {"hrm": len(decisions) - len(later), "rules": len(later)}
+    assert summary.notes[0] == (
+        f"{len(later)} of {len(decisions)} decisions were not hrm's (rules {len(later)} from "
+        f"{ist(later[0].ts_bar):%Y-%m-%d %H:%M} on): the result is not its own"
+    )
 
 
 def test_the_last_step_closes_everything(tape: Path, tmp_path: Path) -> None:

@@ -263,6 +263,56 @@ def test_an_outputs_disk_is_not_the_tapes(capsys: Capture, tape: Path) -> None:
     assert tape.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["bars", "fills", "trades", "decisions", "equity", "ticks"])
+@pytest.mark.parametrize("there", ["journal", "tape", "text", "other table"])
+def test_an_output_destroys_nothing_else(capsys: Capture, tape: Path, tmp_path: Path, option: str, there: str) -> None:
+    """A day's journal, another tape, a model: named by a slip of the pen they stay; its own table is written anew."""
+    place, asked = tmp_path / "there", ["replay", str(tape), "--strategy", "rules", *SET]
+    if there == "journal":
+        assert main([*asked, "--journal", str(place)]) == 0
+    elif there == "other table":
+        pq.write_table(pa.table({"ts": [1], "close": [800.0]}), place)
+    else:
+        place.write_bytes(tape.read_bytes() if there == "tape" else b"anything")
+    capsys.readouterr()
+    before = place.read_bytes()
+    if (there, option) != ("tape", "ticks"):
+        what = "no tape" if option == "ticks" else f"no table of {option}"
+        line = refusal(capsys, *asked, f"--{option}-out", str(place))
+        assert line == f"error: {place}: is there and holds {what}; name another place, or delete it first"
+        assert place.read_bytes() == before
+
+
+def test_what_a_replay_wrote_it_writes_anew(tape: Path, tmp_path: Path) -> None:
+    """Whole and under its own name, a link followed to where it leads, also in the place of an older version's."""
+    options = ("bars", "fills", "trades", "decisions", "equity", "ticks")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "trades").symlink_to(tmp_path / "elsewhere" / "trades")
+    asked = [part for name in options for part in (f"--{name}-out", str(tmp_path / name))]
+    assert main(["replay", str(tape), "--strategy", "rules", *SET, *asked]) == 0
+    first = {name: (tmp_path / name).read_bytes() for name in options}
+    older = pq.read_table(tmp_path / "decisions").drop_columns(["cost_bp"])
+    pq.write_table(older, tmp_path / "decisions")
+    (tmp_path / "equity").write_bytes(b"")
+    assert main(["replay", str(tape), "--strategy", "rules", *SET, *asked]) == 0
+    assert {name: (tmp_path / name).read_bytes() for name in options} == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*options, "elsewhere"])
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["trades"]
+
+
+def test_the_journal_that_is_compared_with_is_no_place_for_a_table(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """What a day left behind isn't lost to a slip of the pen."""
+    journal = tmp_path / "day.sqlite"
+    assert main(["replay", str(tape), "--strategy", "rules", *SET, "--journal", str(journal)]) == 0
+    capsys.readouterr()
+    before = journal.read_bytes()
+    for how in (["--against", str(journal)], [str(tape), *SET, "--latency", f"recorded:{journal}"]):
+        assert f"{journal}: is there and holds no table of fills" in refusal(
+            capsys, "replay", *how, "--fills-out", str(journal)
+        )
+        assert journal.read_bytes() == before
+
+
 @pytest.mark.parametrize("path", ["none", "text", "empty"])
 def test_verify_refuses_what_is_no_journal(capsys: Capture, tmp_path: Path, path: str) -> None:
     """One line that names the file."""

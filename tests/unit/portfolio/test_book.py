@@ -3,6 +3,7 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from daemon.core.clock import DAY_NS
@@ -116,6 +117,18 @@ def test_marks_value_what_is_open() -> None:
     assert portfolio.positions()[1] == Position(
         "TCS", -5, Decimal(2000), Decimal(1990), Decimal(50), Decimal(0), Decimal(0), 1
     )
+
+
+@pytest.mark.parametrize(
+    ("price", "mark"),
+    [(410.05 + 1e-12, "410.05"), (float(np.float32(410.05)), "410.05"), (82.3125, "82.3125"), (5e-324, "0")],
+)
+def test_a_mark_has_four_places_at_most(price: float, mark: str) -> None:
+    """What a binary fraction adds to a price is no money."""
+    portfolio = booked(fill(Side.BUY, 10, "400"))
+    portfolio.mark("SBIN", price)
+    assert portfolio.positions()[0].mark == Decimal(mark)
+    assert portfolio.equity == CASH + 10 * (Decimal(mark) - 400)
 
 
 @pytest.mark.parametrize(

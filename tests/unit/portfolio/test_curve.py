@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from daemon.core.events import Event, Side
+from daemon.core.events import Event, PositionRestated, Side
 from daemon.portfolio.book import Portfolio
 from daemon.portfolio.curve import EquityCurve
 from tests.samples import CLOSE, DAY, MINUTE, OPEN, RELIANCE, fill_of, intend
@@ -101,3 +101,18 @@ def test_a_ruin_is_looked_for_before_what_is_held_changes() -> None:
     dear = fill_of(intend("B", quantity=20 * units), price=Decimal(860), ts=OPEN + 6 * MINUTE, costs=Decimal(0))
     tell(curve, dear, bar(OPEN + 10 * MINUTE, 870.0))
     assert curve.ruin is None
+
+
+def test_a_price_that_a_split_divides_has_an_end_in_the_curve() -> None:
+    """400.10 a share, three for one, and no price of the new ones yet: its thirds are no amount of money."""
+    curve = new(by_bar=True)
+    bought = intend(quantity=10, reference_price=Decimal("400.10"))
+    tell(
+        curve, fill_of(bought, costs=Decimal(0)), bar(CLOSE, 400.2, bought.symbol),
+        PositionRestated(
+            ts=OPEN + DAY, symbol=bought.symbol, date="2026-01-06", kind="split", numerator=1, denominator=7
+        ),
+        bar(OPEN + DAY + 5 * MINUTE, 790.0, RELIANCE),
+    )  # fmt: skip
+    assert [str(equity) for _, equity in curve.by_session()] == [f"{CASH + 1}.00", f"{CASH + 1}.0000"]
+    assert str(curve.by_bar[-1][1]) == f"{CASH + 1}.0000"

@@ -50,6 +50,15 @@ def test_a_reversal_is_split_at_flat() -> None:
     assert (second.gross_pnl, second.costs) == (Decimal(-5), Decimal("0.83"))
 
 
+def test_an_average_without_an_end_costs_what_it_cost() -> None:
+    """Three for 2,401.10 from before: 800.36666… each, and a profit of exactly 0.55."""
+    book = TradeBook()
+    book.carry("A", 3, Decimal("2401.10") / 3, 1)
+    trade = book.add(fill(2, "A", Side.SELL, 3, "800.55"))
+    assert trade is not None
+    assert str(trade.gross_pnl) == "0.5500"
+
+
 def test_symbols_do_not_mix() -> None:
     """A sale of one symbol closes nothing of another."""
     book = TradeBook()

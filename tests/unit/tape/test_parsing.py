@@ -147,6 +147,14 @@ def test_prices(values: Any) -> None:
     np.testing.assert_array_equal(NumberColumn("p").read_floats(values), [1.5, np.nan, 100.0])
 
 
+def test_prices_of_32_bits_are_what_they_were_written_as() -> None:
+    """25,999.10 is no 25,999.0996, which would trade through a limit of 25,999.10."""
+    written = [25_999.10, 469.2, 0.05, 131_000.95, float("nan"), None]
+    read = NumberColumn("ltp").read_floats(pa.array(written, pa.float32()))
+    np.testing.assert_array_equal(read, [25_999.10, 469.2, 0.05, 131_000.95, np.nan, np.nan])
+    assert NumberColumn("volume").read_integers(pa.array([1_234_567_936.0], pa.float32())).tolist() == [1_234_567_936]
+
+
 def test_thousands_may_be_set_apart() -> None:
     """As exchanges' own files have them, lakhs and crores too; a comma anywhere else is no part of a number."""
     column = NumberColumn("ltp")
