@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from daemon.core.clock import IST_OFFSET_NS, NS_PER_S
+from daemon.core.texts import one_line
 from strategies.base import CLOSE, HIGH, LOW, OPEN, VOLUME, Moment
 
 IST: Final = dt.timezone(dt.timedelta(seconds=IST_OFFSET_NS // NS_PER_S))
@@ -184,7 +185,7 @@ def _answer(
             raise ValueError(f"{name}: expected a price above 0, got {rupees:g}")
         if rupees is not None and act not in (Act.BUY, Act.SELL):
             raise ValueError(f"{name}: expected none: only buy and sell have prices of their own")
-    said = " ".join(reason.split())[:LONGEST_REASON]
+    said = one_line(reason, LONGEST_REASON)
     answer = Answer(act=act, quantity=units, reason=said, confidence=sure, **prices)
     if answer.limit is not None:
         _check_sides(answer, answer.limit)

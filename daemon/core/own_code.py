@@ -18,6 +18,8 @@ from typing import Any, Final, TextIO, TypeVar
 
 import structlog
 
+from daemon.core.texts import one_line
+
 log = structlog.get_logger("own")
 
 T = TypeVar("T")
@@ -48,15 +50,15 @@ def where(thread: int, folder: Path) -> str:
     frame: FrameType | None = sys._current_frames().get(thread)
     while frame is not None:
         if _is_below(frame.f_code.co_filename, folder):
-            return f"{_shown(frame.f_code.co_filename, folder)}, line {frame.f_lineno}"
+            return f"{one_line(_shown(frame.f_code.co_filename, folder), LONGEST)}, line {frame.f_lineno}"
         frame = frame.f_back
     return ""
 
 
 def placed(said: str, file: str, line: int, folder: Path) -> str:
     """A message with its place, on one line."""
-    said = " ".join(said.split())[:LONGEST]
-    return f"{_shown(file, folder)}, line {line}: {said}" if file else said
+    said = one_line(said, LONGEST)
+    return f"{one_line(_shown(file, folder), LONGEST)}, line {line}: {said}" if file else said
 
 
 def _described(error: BaseException, folder: Path) -> str:
