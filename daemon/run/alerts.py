@@ -46,7 +46,7 @@ def _conditions(app: App, view: DaemonView) -> Sequence[Condition] | None:
     if app.why_idle:
         long = app.age_s > RECOVERING_S
         return [condition(AlertKind.RUNNING, Severity.CRITICAL, app.why_idle)] if long else None
-    book, risk, account = app.risk.book, app.settings.risk, app.account
+    book, risk, account = app.risk.book, app.risk.limits, app.account
     return [
         *of_checks((check for check in view.monitor.recent() if check.name != RUNNING), app.settings.alerts.muted),
         *of_state(book.state, account.state_reason, account.state_who),
