@@ -258,6 +258,8 @@ def made(kind: type[T], **parameters: Any) -> T:
 def assembled(kind: type[T], parameters: BaseModel | None) -> T:
     """An instance that has its parameters before its `__init__` begins."""
     strategy = kind.__new__(kind)
+    if not isinstance(strategy, kind):
+        raise TypeError(f"{kind.__name__}.__new__ made {strategy!r}, expected an instance of the class")
     if parameters is not None:
         object.__setattr__(strategy, "parameters", parameters)
     strategy.__init__()  # type: ignore[misc]

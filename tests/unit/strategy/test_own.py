@@ -103,6 +103,26 @@ def test_an_init_that_raises_refuses_the_start(tmp_path: Path) -> None:
         built(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("files = None", "files: expected a list of paths such as"),
+        ("files = 'weights.bin'", "got 'weights.bin'"),
+        ("@property\n    def files(self): raise KeyError('x')", "my_folder/module.py, line 4: KeyError: 'x'"),
+        ("def __new__(cls): return None", "Momentum.__new__ made None, expected an instance of the class"),
+    ],
+)
+def test_a_class_that_can_not_be_had_is_refused_in_a_line(tmp_path: Path, body: str, said: str) -> None:
+    """It is the user's mistake, and no fault of ours."""
+    text = (
+        f"from strategies.own import hold\nclass Momentum:\n    {body}\n    def decide(self, seen): return hold('x')\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        built(tmp_path, text)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_what_init_sets_is_there(tmp_path: Path) -> None:
     """Parameters are there before it."""
     text = """\
