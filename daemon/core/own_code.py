@@ -8,6 +8,7 @@ never stands among what a command prints.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import traceback
@@ -23,6 +24,7 @@ from daemon.core.texts import one_line
 log = structlog.get_logger("own")
 
 T = TypeVar("T")
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 LONGEST: Final = 300
 """Characters of a message that are kept."""
 
@@ -56,8 +58,8 @@ def where(thread: int, folder: Path) -> str:
 
 
 def placed(said: str, file: str, line: int, folder: Path) -> str:
-    """A message with its place, on one line."""
-    said = one_line(said, LONGEST)
+    """A message with its place, on one line; where in memory something lies is left out, it is elsewhere each time."""
+    said = one_line(_ADDRESS.sub("", said), LONGEST)
     return f"{one_line(_shown(file, folder), LONGEST)}, line {line}: {said}" if file else said
 
 

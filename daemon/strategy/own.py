@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import inspect
 import threading
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ class OwnStrategy:
             named = attempt_own(lambda: getattr(self._own, "files", ()), self.found.folder)
             if isinstance(named, str | bytes):
                 raise SettingsError(f"{said}, got {named!r}")
-            return attempt_own(lambda: list(named), self.found.folder)
+            return attempt_own(
+                lambda: sorted(named, key=str) if isinstance(named, Set) else list(named), self.found.folder
+            )
         except OwnCodeFailed as error:
             raise SettingsError(f"{said} ({error})") from None
 
