@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from daemon.core.clock import IST_OFFSET_NS, NS_PER_S
+from daemon.core.texts import one_line
 from strategies.base import CLOSE, HIGH, LOW, OPEN, VOLUME, Moment
 
 IST: Final = dt.timezone(dt.timedelta(seconds=IST_OFFSET_NS // NS_PER_S))
@@ -184,7 +185,7 @@ def _answer(
             raise ValueError(f"{name}: expected a price above 0, got {rupees:g}")
         if rupees is not None and act not in (Act.BUY, Act.SELL):
             raise ValueError(f"{name}: expected none: only buy and sell have prices of their own")
-    said = " ".join(reason.split())[:LONGEST_REASON]
+    said = one_line(reason, LONGEST_REASON)
     answer = Answer(act=act, quantity=units, reason=said, confidence=sure, **prices)
     if answer.limit is not None:
         _check_sides(answer, answer.limit)
@@ -257,6 +258,8 @@ def made(kind: type[T], **parameters: Any) -> T:
 def assembled(kind: type[T], parameters: BaseModel | None) -> T:
     """An instance that has its parameters before its `__init__` begins."""
     strategy = kind.__new__(kind)
+    if not isinstance(strategy, kind):
+        raise TypeError(f"{kind.__name__}.__new__ made {strategy!r}, expected an instance of the class")
     if parameters is not None:
         object.__setattr__(strategy, "parameters", parameters)
     strategy.__init__()  # type: ignore[misc]

@@ -71,6 +71,8 @@ SICK = {
         "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()",
         "my_folder/module.py, line 4: Odd: its message can't be read",
     ),
+    "somewhere": ("return object()", "decide answered <object object>: expected buy"),
+    "half a character": ("raise ValueError('b\\ud800d \\x1b[31m')", r"line 4: ValueError: b\ud800d \x1b[31m"),
     "stops": ("raise StopIteration", "my_folder/module.py, line 4: StopIteration"),
     "interrupts": ("raise KeyboardInterrupt", "my_folder/module.py, line 4: KeyboardInterrupt"),
 }  # fmt: skip

@@ -11,6 +11,8 @@ import re
 from typing import Final
 from urllib.parse import quote
 
+from daemon.core.texts import one_line
+
 HIDDEN: Final = "***"
 PIECE: Final = 8
 """So many characters in a row of a secret are taken for a part of it; a shorter secret is hidden where it is whole."""
@@ -52,8 +54,8 @@ class Hiding:
         return text
 
     def line(self, text: object, most: int = MAX_CHARS) -> str:
-        """As one line without secrets, and only then cut to `most` characters; "" for None."""
-        return self.hide(" ".join(("" if text is None else str(text)).split()))[:most]
+        """As one printable line without secrets, and only then cut to `most` characters; "" for None."""
+        return one_line(self.hide(" ".join(("" if text is None else str(text)).split())), most)
 
     def _places(self, text: str) -> range:
         """Where a piece may begin: nowhere in nearly every text."""

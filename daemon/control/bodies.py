@@ -41,6 +41,7 @@ Trade = TypeVar("Trade", ManualTicket, ExecuteTicket)
 
 _EXPECTED = {
     "$.reason": f"reason: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",
+    "$.symbol": "symbol: expected 1 to 50 printable characters such as NSE:SBIN-EQ",
     "$.price": f'price: expected rupees such as "820.05", above 0 and below {MAX_PRICE}, at most 4 decimal places',
     "$.model": "model: expected an absolute path, or a version of the store, of printable characters",
     "$.who": f"who: expected 1 to {MAX_REASON_CHARS} printable characters in one line, not blanks alone",

@@ -24,12 +24,12 @@ from daemon.control.view import (
     PriceNumber,
     PriceText,
     Reason,
+    Symbol,
 )
 from daemon.core.clock import NS_PER_MS
 from daemon.core.events import Decision
 
 Units = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
-Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
 
 
 class FrontSide(StrEnum):

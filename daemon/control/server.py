@@ -245,7 +245,8 @@ class ControlServer:
         self._connections.trust(request.transport)
         wait_s = self._paces.wait_s(who.name, route.pace)
         if wait_s:
-            return refuse(429, f"{route.path}: too many requests of {who.name}", {"Retry-After": str(wait_s)})
+            said = f"{route.path}: too many requests of {who.name}; give it again in {wait_s} s"
+            return refuse(429, said, {"Retry-After": str(wait_s)})
         request[WHO], request[ROUTE] = who, route
         return await self._carried_out(request, handler, route, who)
 

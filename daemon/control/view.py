@@ -54,6 +54,7 @@ Reason = Annotated[
     msgspec.Meta(min_length=1, max_length=MAX_REASON_CHARS, pattern=f"^ *[^ {_UNSEEN}][^{_UNSEEN}]*{_END}"),
 ]
 """Why, for the journal: one line that can be seen."""
+Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=50, pattern=f"^[^{_UNSEEN}]+{_END}")]
 PriceText = Annotated[
     str,
     msgspec.Meta(
@@ -287,7 +288,7 @@ class OrderTicket(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """An order by hand. A request that is repeated with its `key` places nothing more and is answered as before."""
 
     key: Key
-    symbol: Annotated[str, msgspec.Meta(min_length=1, max_length=50)]
+    symbol: Symbol
     side: HandSide
     quantity: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
     type: HandType = HandType.MARKET

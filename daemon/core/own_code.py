@@ -8,6 +8,7 @@ never stands among what a command prints.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import traceback
@@ -18,9 +19,12 @@ from typing import Any, Final, TextIO, TypeVar
 
 import structlog
 
+from daemon.core.texts import one_line
+
 log = structlog.get_logger("own")
 
 T = TypeVar("T")
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
 LONGEST: Final = 300
 """Characters of a message that are kept."""
 
@@ -48,15 +52,15 @@ def where(thread: int, folder: Path) -> str:
     frame: FrameType | None = sys._current_frames().get(thread)
     while frame is not None:
         if _is_below(frame.f_code.co_filename, folder):
-            return f"{_shown(frame.f_code.co_filename, folder)}, line {frame.f_lineno}"
+            return f"{one_line(_shown(frame.f_code.co_filename, folder), LONGEST)}, line {frame.f_lineno}"
         frame = frame.f_back
     return ""
 
 
 def placed(said: str, file: str, line: int, folder: Path) -> str:
-    """A message with its place, on one line."""
-    said = " ".join(said.split())[:LONGEST]
-    return f"{_shown(file, folder)}, line {line}: {said}" if file else said
+    """A message with its place, on one line; where in memory something lies is left out, it is elsewhere each time."""
+    said = one_line(_ADDRESS.sub("", said), LONGEST)
+    return f"{one_line(_shown(file, folder), LONGEST)}, line {line}: {said}" if file else said
 
 
 def _described(error: BaseException, folder: Path) -> str:

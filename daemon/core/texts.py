@@ -21,6 +21,17 @@ _YES: Final = frozenset({"true", "yes", "on"})
 _NO: Final = frozenset({"false", "no", "off"})
 
 
+def one_line(text: str, most: int) -> str:
+    r"""What other code says, as it can be kept and shown: printable characters, at most so many.
+
+    What isn't printable (the half of a character, a terminal's command) is written as in a Python source: `\x1b`.
+    """
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)
+    return line[:most]
+
+
 def _zeros(text: str) -> str:
     return ", without zeros before it" if re.match("[+-]?0[0-9]", text) else ""
 

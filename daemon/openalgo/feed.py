@@ -8,6 +8,7 @@ nowhere, for the server says whose they are when it lets us in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 from collections import Counter
@@ -29,6 +30,7 @@ from daemon.feed.live.clock_watch import ClockWatch
 from daemon.feed.live.feed import TOKEN_S, LiveFeed, Record
 from daemon.feed.live.frames import (
     HEADER,
+    LARGEST,
     ROWS_AT_ONCE,
     Authenticated,
     Counts,
@@ -50,7 +52,7 @@ from daemon.openalgo.access import RENEW, access, check_addresses
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
-from daemon.openalgo.wire import parse_time
+from daemon.openalgo.wire import read_time
 from daemon.settings.tree import Settings
 
 SANDBOX: Final = "sandbox"
@@ -111,9 +113,12 @@ class TickReader:
         if not price or price <= 0:
             self.refused[Refusal.BAD_PRICE.value] += 1
             return None
-        moment = parse_time(values) or self._clock.now_ns()
+        moment = read_time(values)
+        if moment is None:
+            self.refused[Refusal.BAD_TIME.value] += 1
+            return None
         return Row(
-            code, moment, price, _units(values, "last_quantity", "last_trade_quantity", "ltq"),
+            code, moment or self._clock.now_ns(), price, _units(values, "last_quantity", "last_trade_quantity", "ltq"),
             _units(values, "volume"), _price(values, "bid", "bid_price"), _price(values, "ask", "ask_price"),
             _units(values, "bid_quantity", "bid_qty"), _units(values, "ask_quantity", "ask_qty"),
             _units(values, "oi", "open_interest"),
@@ -273,16 +278,18 @@ async def _fill(connection: Connection, messages: asyncio.Queue[dict[str, Any]])
 def _number(values: Mapping[str, Any], *names: str) -> float | None:
     for name in names:
         value = values.get(name)
-        if isinstance(value, int | float | Decimal) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
+        if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+            with contextlib.suppress(OverflowError):
+                if math.isfinite(number := float(value)):
+                    return number
     return None
 
 
 def _price(values: Mapping[str, Any], *names: str) -> float:
     found = _number(values, *names)
-    return math.nan if found is None else found
+    return math.nan if found is None or found < 0 else found
 
 
 def _units(values: Mapping[str, Any], *names: str) -> int:
     found = _number(values, *names)
-    return MISSING_INT if found is None or found < 0 else int(found)
+    return MISSING_INT if found is None or not 0 <= found < LARGEST else int(found)

@@ -18,6 +18,7 @@ import msgspec
 from daemon.calls.records import ZERO, WireError, record_of, rows_of
 from daemon.core.clock import IST, NS_PER_S
 from daemon.core.events import OrderIntent, OrderType
+from daemon.feed.live.frames import FIRST_VALID_S, LAST_VALID_S
 from daemon.market.records import Candle, Quote
 from daemon.openalgo.symbols import SHARES, Names
 from daemon.orders.venue import Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
@@ -177,11 +178,24 @@ def analyzing(document: Mapping[str, Any]) -> bool:
 
 def parse_time(row: Mapping[str, Any]) -> int:
     """UTC ns of a row's `timestamp` in any of the forms that brokers use; 0 where it is none."""
+    return read_time(row) or 0
+
+
+def read_time(row: Mapping[str, Any]) -> int | None:
+    """As `parse_time`; None where it is a time at which no exchange sent anything, before 2000 or after 2099."""
     moment = row.get("timestamp")
     if isinstance(moment, int | Decimal | float) and not isinstance(moment, bool):
-        seconds = Decimal(moment) / (1000 if moment > 100_000_000_000 else 1)
-        return int(seconds * NS_PER_S)
-    return _read_time(str(moment or ""))
+        return _ns_of_number(Decimal(moment)) if moment else 0
+    found = _read_time(str(moment or ""))
+    return found if not found or FIRST_VALID_S <= found // NS_PER_S < LAST_VALID_S else None
+
+
+def _ns_of_number(moment: Decimal) -> int | None:
+    """Of seconds, or thousandths, millionths or billionths of one: no two of them can be meant by one number."""
+    for per_s in (1, 1000, 1_000_000, NS_PER_S):
+        if FIRST_VALID_S * per_s <= moment < LAST_VALID_S * per_s:
+            return int(moment * (NS_PER_S // per_s))
+    return None
 
 
 def _read_time(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.alerting.conditions import Condition, condition, of_checks, of_loss, of_state
+from daemon.alerting.conditions import Condition, condition, of_checks, of_state
 from daemon.alerting.desk import AlertDesk, Watched, earlier
 from daemon.alerting.digest import Stands
 from daemon.alerting.sender import Sender
@@ -12,6 +12,7 @@ from daemon.app import App
 from daemon.core.errors import UsageError
 from daemon.core.events import Severity
 from daemon.market.calendar import ist_date
+from daemon.run.risk_gauges import loss_reached
 from daemon.run.view import DaemonView
 from daemon.settings.alerts import AlertKind
 
@@ -46,11 +47,11 @@ def _conditions(app: App, view: DaemonView) -> Sequence[Condition] | None:
     if app.why_idle:
         long = app.age_s > RECOVERING_S
         return [condition(AlertKind.RUNNING, Severity.CRITICAL, app.why_idle)] if long else None
-    book, risk, account = app.risk.book, app.settings.risk, app.account
+    account = app.account
     return [
         *of_checks((check for check in view.monitor.recent() if check.name != RUNNING), app.settings.alerts.muted),
-        *of_state(book.state, account.state_reason, account.state_who),
-        *of_loss(book.day_pnl(), book.day_high, risk.max_daily_loss, risk.max_day_drawdown),
+        *of_state(app.risk.book.state, account.state_reason, account.state_who),
+        *loss_reached(app.risk.book, app.risk.limits),
     ]
 
 

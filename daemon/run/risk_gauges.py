@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from daemon.alerting.conditions import Condition, of_loss
 from daemon.control.rows import RiskGauge, RiskView
 from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import Side
@@ -38,6 +39,11 @@ def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int, free: Decimal |
         net = max(side.sign * book.net_notional("", side) for side in Side)
         gauges.insert(2, _gauge("net exposure", max(NOTHING, net), limits.max_net_notional, "₹"))
     return RiskView(day_pnl=pnl.quantize(PAISA), free=None if free is None else free.quantize(PAISA), gauges=gauges)
+
+
+def loss_reached(book: RiskBook, limits: RiskSettings) -> list[Condition]:
+    """That nothing is opened any more today, for the day has lost what it may; nothing where it hasn't."""
+    return of_loss(book.day_pnl(), book.day_high, limits.max_daily_loss, limits.max_day_drawdown)
 
 
 def _gauge(name: str, used: Decimal | int, limit: Decimal | int, unit: str) -> RiskGauge:

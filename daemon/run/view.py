@@ -61,7 +61,7 @@ from daemon.report.side_by_side import ShadowRow
 from daemon.run.canary_row import canary_row
 from daemon.run.health import monitor_of
 from daemon.run.past import Past, reasoning
-from daemon.run.risk_gauges import risk_view
+from daemon.run.risk_gauges import loss_reached, risk_view
 from daemon.run.silence import Silence
 from daemon.run.worth import equity_of
 from daemon.supervision.health_readings import AlertsReading
@@ -187,7 +187,12 @@ class DaemonView:
             inference=self._inference(),
             recorder=self._recording(),
             session=say_now(app.calendar, now),
-            notes=[*app.calendar.doubts([ist_date(now)]), *care.warnings.values(), *self._migration_notes()],
+            notes=[
+                *(reached.text for reached in loss_reached(app.risk.book, app.risk.limits)),
+                *app.calendar.doubts([ist_date(now)]),
+                *care.warnings.values(),
+                *self._migration_notes(),
+            ],
             model_simulated=bool(getattr(app.strategy.succession.newest(ladder.active), "simulated_only", False)),
             feed_counts=app.feed.totals() if isinstance(app.feed, LiveFeed) else {},
         )

@@ -121,9 +121,14 @@ class AdminApi:
         }  # fmt: skip
 
     async def _prices(self, request: web.Request) -> web.Response:
-        for symbol, quote in (await read(request, dict[str, Quote])).items():
-            if quote.last <= 0:
+        quotes = await read(request, dict[str, Quote])
+        for symbol, quote in quotes.items():
+            if not quote.last.is_finite() or quote.last <= 0:
                 raise UsageError(f"{symbol}: expected a price above 0, got {quote.last}")
+            for price in (quote.bid, quote.ask, quote.lower_band, quote.upper_band):
+                if price is not None and (not price.is_finite() or price < 0):
+                    raise UsageError(f"{symbol}: expected bid, ask and band of 0 and above, got {price}")
+        for symbol, quote in quotes.items():
             self._exchange.on_quote(symbol, quote)
         self._publish()
         return say({"s": "ok"})

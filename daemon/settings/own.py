@@ -16,7 +16,7 @@ import inspect
 import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -107,12 +107,41 @@ def common_folder(names: Sequence[str], places: Sequence[Path]) -> Path | None:
 
 
 def as_written(parameters: BaseModel) -> dict[str, Any]:
-    """All values, in the form in which settings and journals hold them. Raises `ValueError` for one that is none."""
-    values = parameters.model_dump(mode="json")
-    wrong = next(_not_finite(parameters.model_dump(), ""), None)
+    """All values, in the form in which settings and journals hold them: equal parameters are written the same.
+
+    Raises `ValueError` that names the key of a value that is none, and what would be right.
+    """
+    try:
+        written = parameters.model_dump(mode="json")
+    except ValueError as error:
+        raise ValueError(f"{_unwritable(parameters)}: expected what a settings file can hold ({error})") from None
+    values = parameters.model_dump()
+    wrong = next(_not_finite(values, ""), None)
     if wrong is not None:
-        raise ValueError(wrong)
-    return values
+        raise ValueError(f"{wrong}: expected a finite number")
+    ordered: dict[str, Any] = _ordered(written, values)
+    return ordered
+
+
+def _unwritable(parameters: BaseModel) -> str:
+    """The first field that can't be written."""
+    for name in type(parameters).model_fields:
+        try:
+            parameters.model_dump(mode="json", include={name})
+        except ValueError:
+            return name
+    return "of the class"
+
+
+def _ordered(written: Any, value: Any) -> Any:
+    """What was written of a value, each set in one order: of its own it has another one in every process."""
+    if isinstance(written, dict) and isinstance(value, Mapping) and len(written) == len(value):
+        items = [_ordered(*pair) for pair in zip(written.values(), value.values(), strict=True)]
+        return dict(zip(written, items, strict=True))
+    if isinstance(written, list) and isinstance(value, list | tuple | Set) and len(written) == len(value):
+        items = [_ordered(*pair) for pair in zip(written, value, strict=True)]
+        return sorted(items, key=msgspec.json.encode) if isinstance(value, Set) else items
+    return written
 
 
 def _not_finite(value: Any, key: str) -> Any:

@@ -122,7 +122,7 @@ def _checked(found: OwnClass, values: Mapping[str, Any], place: tuple[str | int,
     try:
         return as_written(made)
     except ValueError as error:
-        raise SettingsError(f"{where}.{error}: expected a finite number") from None
+        raise SettingsError(f"{where}.{error}") from None
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

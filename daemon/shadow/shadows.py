@@ -32,6 +32,7 @@ from daemon.core.events import (
     PriceJumped,
     Reduce,
     Resume,
+    SettingChanged,
     ShadowResult,
     TickBatch,
     TimeAdvanced,
@@ -62,12 +63,13 @@ COMMANDS = (Halt, Resume, Reduce, Flatten)
 
 HEARD: tuple[type[Event], ...] = (
     TickBatch, TimeAdvanced, Bar, Complexity, FeedStatus, PriceAdjusted, PriceJumped, PositionRestated,
-    MarketRemembered, *COMMANDS,
+    MarketRemembered, SettingChanged, *COMMANDS,
 )  # fmt: skip
-"""What shadows hear of the main bus: the market, and commands; of orders and positions nothing."""
+"""What shadows hear of the main bus: the market, limits that change, commands; of orders and positions nothing."""
 
-PAST = (Bar, PriceAdjusted, PriceJumped, MarketRemembered)
-"""What the virtual account of the one in charge hears while it isn't needed, so that it knows the market when it is."""
+PAST = (Bar, PriceAdjusted, PriceJumped, MarketRemembered, SettingChanged)
+"""What the virtual account of the one in charge hears while it isn't needed, so that it knows market and limits when it
+is."""
 
 
 class Barrier(Actor):

@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import inspect
 import threading
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from daemon.core.errors import SettingsError
 from daemon.core.events import Action, Decision
 from daemon.core.ids import decision_id
 from daemon.core.own_code import OwnCodeFailed, attempt_own, placed, where
-from daemon.settings.own import OwnClass
+from daemon.settings.own import OwnClass, as_written
 from daemon.settings.own_parameters import own_class, parameters_again
 from daemon.settings.tree import Settings
 from strategies.base import RAISED, Moment, decision, hold, unthought
@@ -42,7 +43,7 @@ class OwnStrategy:
         self.found = found
         self.artifact = found.file
         self.source = found.source
-        written = parameters.model_dump(mode="json") if parameters is not None else {}
+        written = as_written(parameters) if parameters is not None else {}
         self._parameters = parameters
         self._own = self._made()
         body = found.source.encode() + msgspec.json.encode(written, order="sorted") + self._files()
@@ -63,12 +64,25 @@ class OwnStrategy:
     def _files(self) -> bytes:
         """The hashes of the files that it decides with, by its attribute `files`."""
         found = b""
-        for file in getattr(self._own, "files", ()):
+        for file in self._named():
             try:
                 found += hashlib.sha256(Path(file).read_bytes()).digest()
             except (OSError, TypeError) as error:
                 raise SettingsError(f"strategy {self.name}: its file {file} can't be read ({error})") from None
         return found
+
+    def _named(self) -> list[Any]:
+        """What its attribute `files` holds, which may be own code."""
+        said = f"strategy {self.name}: files: expected a list of paths such as [self.parameters.path]"
+        try:
+            named = attempt_own(lambda: getattr(self._own, "files", ()), self.found.folder)
+            if isinstance(named, str | bytes):
+                raise SettingsError(f"{said}, got {named!r}")
+            return attempt_own(
+                lambda: sorted(named, key=str) if isinstance(named, Set) else list(named), self.found.folder
+            )
+        except OwnCodeFailed as error:
+            raise SettingsError(f"{said} ({error})") from None
 
     def decide(self, moment: Moment) -> Decision:
         """Ask it; what goes wrong is a decision that failed."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from daemon.calls.hiding import HIDDEN, PIECE, Hiding
 from daemon.calls.http import Answer
 from daemon.calls.outcome import Done
+from daemon.core.texts import one_line
 from daemon.fyers.answers import of_order, of_read
 from daemon.fyers.credentials import Credentials
 from daemon.fyers.wire import orders
@@ -41,13 +42,13 @@ def test_no_piece_of_the_token_is_kept(
 
 @given(before=PLAIN, span=SPANS, after=PLAIN, most=st.integers(0, 400))
 def test_a_text_is_hidden_before_it_is_cut(before: str, span: list[int], after: str, most: int) -> None:
-    """No piece is left, and a text without one is only cut."""
+    """No piece is left, and a text without one is only made a line and cut."""
     text = before + TOKEN[span[0] : span[1]] + after
     line = HIDING.line(text, most)
     assert not pieces(line)
     assert len(line) <= most
     if not pieces(text):
-        assert line == " ".join(text.split())[:most] or HIDING.finds(text)
+        assert line == one_line(text, most) or HIDING.finds(text)
 
 
 @given(st.binary(min_size=1, max_size=6).map(bytes.hex), PLAIN)

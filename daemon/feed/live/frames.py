@@ -26,6 +26,13 @@ MAX_FRAME: Final = 64 << 20
 ROWS_AT_ONCE: Final = 2048
 """Rows in one frame at most: what the daemon's loop takes in one turn."""
 
+FIRST_VALID_S: Final = 946_684_800
+"""2000-01-01, as in a tape."""
+LAST_VALID_S: Final = 4_102_444_800
+"""2100-01-01."""
+LARGEST: Final = 2**62
+"""Units from which no column holds them."""
+
 _TICK_FIELDS: Final = (
     ("code", "i4"), ("ts_event", "i8"), ("ltp", "f8"), ("last_qty", "i8"), ("volume", "i8"), ("bid", "f8"),
     ("ask", "f8"), ("bid_qty", "i8"), ("ask_qty", "i8"), ("oi", "i8"), ("lower_band", "f8"), ("upper_band", "f8"),

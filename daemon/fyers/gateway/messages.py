@@ -14,14 +14,9 @@ from operator import itemgetter
 from typing import Any, Final
 
 from daemon.core.events import MISSING_INT
-from daemon.feed.live.frames import Refusal, Row
+from daemon.feed.live.frames import FIRST_VALID_S, LARGEST, LAST_VALID_S, Refusal, Row
 
 NS_PER_S: Final = 1_000_000_000
-FIRST_VALID_S: Final = 946_684_800
-"""2000-01-01, as in a tape."""
-LAST_VALID_S: Final = 4_102_444_800
-"""2100-01-01."""
-LARGEST: Final = 2**62
 
 _FULL: Final = itemgetter(
     "type", "symbol", "ltp", "vol_traded_today", "last_traded_time", "exch_feed_time", "bid_size", "ask_size",

@@ -77,3 +77,8 @@ def test_pieces(text: str, left: str) -> None:
 def test_it_shows_itself_to_nobody() -> None:
     """Neither do credentials that hold one."""
     assert "s3cret" not in f"{Hiding('s3cret')!r} {Credentials('A', 's3cret')!r} {hiding_of('s3cret')}"
+
+
+def test_a_line_can_be_printed() -> None:
+    """What a broker says commands no terminal, and stays on its line."""
+    assert Hiding("x" * 32).line("no\n money \x1b[31m\u202e ₹") == r"no money \x1b[31m\u202e ₹"

@@ -366,8 +366,10 @@ async def test_too_many_requests_of_one_are_told_to_wait(tmp_path: Path) -> None
     await server.start()
     async with aiohttp.ClientSession() as session:
         caller = Caller(server, daemon, session, tmp_path / "tokens")
-        codes = [(await caller.ask("POST", "/control/resume"))[0] for _ in range(3)]
+        answers = [await caller.ask("POST", "/control/resume") for _ in range(3)]
+        codes = [status for status, _ in answers]
         assert (codes, caller.headers["Retry-After"]) == ([202, 202, 429], "5")
+        assert answers[-1][1]["detail"].endswith("; give it again in 5 s")
         assert (await caller.ask("POST", "/control/halt"))[0] == 202
         assert (await caller.ask("POST", "/control/resume", None, caller.tokens[Scope.TRADE]))[0] == 202
         codes = [(await caller.ask("POST", "/control/model", {"model": "a"}))[0] for _ in range(2)]

@@ -49,7 +49,7 @@ def taken(change: dict[str, Any]) -> bool:
 TICKETS = st.fixed_dictionaries(
     {
         "key": strings(TICKET["key"]),
-        "symbol": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=TICKET["symbol"]["maxLength"]),
+        "symbol": strings(TICKET["symbol"]),
         "side": st.sampled_from(SCHEMAS["HandSide"]["enum"]),
         "quantity": st.integers(TICKET["quantity"]["minimum"], TICKET["quantity"]["maximum"]),
     },

@@ -568,7 +568,8 @@ async def test_an_order_by_hand_is_answered(running: Running) -> None:
     "change",
     [{"key": ""}, {"key": "a b"}, {"key": "x" * 65}, {"side": "hold"}, {"quantity": 0}, {"quantity": "1"},
      {"quantity": 1.5}, {"type": "stop"}, {"price": None}, {"type": "market"}, {"price": "-1"}, {"price": "NaN"},
-     {"price": "Infinity"}, {"price": "1e9"}, {"symbol": ""}, {"reason": ""}, {"stop": 1}],
+     {"price": "Infinity"}, {"price": "1e9"}, {"symbol": ""}, {"symbol": "NSE:SBIN-EQ\n"},
+     {"symbol": "\x1b[31mSBIN"}, {"symbol": "S" * 51}, {"reason": ""}, {"stop": 1}],
 )  # fmt: skip
 async def test_an_order_that_can_not_be_meant(running: Running, change: dict[str, Any]) -> None:
     """400 in one line that says what was expected; nothing reaches the desk."""

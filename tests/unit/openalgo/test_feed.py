@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import aclosing
 from decimal import Decimal
 from functools import partial
@@ -17,8 +18,8 @@ from daemon.core.bus import Bus
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
 from daemon.core.events import MISSING_INT
-from daemon.feed.live.frames import Authenticated, Counts, Frame, Refused, Subscribed, read_ticks
-from daemon.feed.tick_filter import TickFilter
+from daemon.feed.live.frames import HEADER, Authenticated, Counts, Frame, Refused, Subscribed, pack_ticks, read_ticks
+from daemon.feed.tick_filter import MAX_PRICE, TickFilter
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.feed import SocketLink, TickReader, check_feed, openalgo_feed, ticks_are_real
@@ -148,6 +149,11 @@ def test_what_has_no_name_there_is_refused_before_the_start(tmp_path: Path) -> N
     [
         ({"symbol": "TCS"}, "unknown_symbol"), ({"data": None}, "not_a_message"), ({"data": {"ltp": 0}}, "bad_price"),
         ({"data": {"ltp": "dear"}}, "bad_price"), ({"data": {}}, "bad_price"),
+        ({"data": {"ltp": 10**400}}, "bad_price"),
+        *(({"data": {"ltp": 1, "timestamp": stamp}}, "bad_time") for stamp in (
+            -5, 5, 315_513_000, 10**20, Decimal("1e300"), Decimal("1e999999999"), "1980-01-01 00:00:00",
+            "9999-12-31T23:59:59+05:30",
+        )),
     ],
 )  # fmt: skip
 def test_what_is_no_tick_is_counted(change: dict[str, Any], reason: str) -> None:
@@ -167,6 +173,26 @@ def test_what_a_broker_does_not_tell_is_missing() -> None:
     untimed = TickReader(NAMED, clock).row({**MESSAGE, "data": {"ltp": 1}})
     assert untimed is not None
     assert 0 <= clock.now_ns() - untimed.ts_event < 10_000_000_000
+
+
+@pytest.mark.parametrize("per_s", [1, 1000, 1_000_000, 1_000_000_000])
+def test_a_time_is_in_the_unit_in_which_it_is_one(per_s: int) -> None:
+    """Brokers count seconds, or parts of them."""
+    row = TickReader(NAMED, LiveClock()).row({**MESSAGE, "data": {"ltp": 1, "timestamp": 1_767_584_700 * per_s}})
+    assert row is not None
+    assert row.ts_event == 1_767_584_700_000_000_000
+
+
+@pytest.mark.parametrize("value", [2**63, 2**64 - 1, Decimal("1e300"), 10**400, -1])
+def test_what_no_column_holds_is_missing(value: int | Decimal) -> None:
+    """A tick goes on with its price, and its link with it."""
+    fields = dict.fromkeys(("volume", "last_quantity", "bid", "ask", "bid_quantity", "ask_quantity", "oi"), value)
+    row = TickReader(NAMED, LiveClock()).row({**MESSAGE, "data": {"ltp": 820.5, **fields}})
+    assert row is not None
+    assert (row.volume, row.last_qty, row.bid_qty, row.ask_qty, row.oi) == (MISSING_INT,) * 5
+    assert all(math.isnan(quote) or quote >= MAX_PRICE for quote in (row.bid, row.ask))
+    batch, _ = read_ticks(pack_ticks([row], 1)[HEADER.size :], (SBIN,), 1)
+    assert batch.ltp.tolist() == [820.5]
 
 
 def test_whose_orders_its_ticks_may_move() -> None:

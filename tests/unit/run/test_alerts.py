@@ -11,7 +11,7 @@ import pytest
 
 from daemon.core.clock import NS_PER_S, PacedClock
 from daemon.core.errors import SettingsError
-from daemon.core.events import AlertChanged, Halt, TradingState, TradingStateChanged
+from daemon.core.events import AlertChanged, Halt, SettingChanged, TradingState, TradingStateChanged
 from daemon.journal.reader import JournalReader
 from daemon.market.calendar import ist_date, ist_ns
 from daemon.run.service import Service
@@ -40,6 +40,11 @@ def go_to(subject: Service, ts: int) -> None:
     clock.start(ts)
 
 
+def change(subject: Service, key: str, after: str) -> None:
+    """What the operator sets while it runs."""
+    subject.app.risk.handle(SettingChanged(ts=OPEN, key=key, before="", after=after, reason="a test", who="asha"))
+
+
 def raised(subject: Service) -> dict[str, str]:
     """What one look raises: texts by key."""
     told: list[AlertChanged] = []
@@ -58,6 +63,19 @@ def test_a_halt_and_the_loss_limit_are_seen_without_an_event(subject: Service) -
     found = raised(subject)
     assert found["halt"] == "trading is HALTED (by asha): a test"
     assert found["loss_limit"].startswith("the day's loss ₹25,000.00 has reached risk.max_daily_loss ₹20,000.00")
+
+
+def test_a_limit_that_was_changed_is_the_one_that_is_told(subject: Service) -> None:
+    """Beyond it nothing is opened, whatever the file said at the start."""
+    book = subject.app.risk.book
+    book.day_start_net = Decimal(500)
+    assert "loss_limit" not in raised(subject)
+    change(subject, "risk.max_day_drawdown", '"400"')
+    assert raised(subject)["loss_limit"].startswith("₹500.00 below the day's high: risk.max_day_drawdown ₹400.00 is")
+    change(subject, "risk.max_daily_loss", '"500"')
+    subject.alerts.look()
+    text = {key: alert.text for key, alert in subject.alerts.book.standing.items()}["loss_limit"]
+    assert text.startswith("the day's loss ₹500.00 has reached risk.max_daily_loss ₹500.00")
 
 
 def test_the_end_of_the_process_is_no_halt(subject: Service) -> None:

@@ -28,6 +28,7 @@ from daemon.core.events import (
     OrderDenied,
     OrderRejected,
     OrderType,
+    SettingChanged,
     Side,
     SwapStrategy,
     SymbolHalted,
@@ -370,6 +371,18 @@ def test_the_calendar_is_seen(desk: Desk) -> None:
     desk.clock.advance(CLOSE + 400 * DAY)
     (note,) = desk.view.status().notes
     assert note.startswith("calendar: 2027 is not confirmed")
+
+
+def test_a_day_that_lost_what_it_may_is_seen(desk: Desk) -> None:
+    """Trading is ACTIVE and healthy, and nothing is opened: that is said, by the limits that hold now."""
+    desk.app.risk.book.day_start_net = Decimal(500)
+    assert desk.view.status().notes == []
+    tighter = SettingChanged(
+        ts=NOON, who="asha", key="risk.max_daily_loss", before='"20000"', after='"500"', reason="a test"
+    )
+    desk.app.risk.handle(tighter)
+    (note,) = desk.view.status().notes
+    assert note == "the day's loss ₹500.00 has reached risk.max_daily_loss ₹500.00: nothing is opened"
 
 
 def test_before_a_tape_tells_the_time_nothing_is_said_of_the_market(tmp_path: Path) -> None:

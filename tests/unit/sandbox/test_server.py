@@ -221,6 +221,9 @@ async def test_the_day_ends_by_request() -> None:
     [
         ("POST", "prices", {SBIN: {"last": "0"}}),
         ("POST", "prices", {SBIN: {"last": "dear"}}),
+        ("POST", "prices", {SBIN: {"last": "NaN"}}),
+        ("POST", "prices", {SBIN: {"last": "800", "bid": "-1"}}),
+        ("POST", "prices", {SBIN: {"last": "800", "ask": "Infinity"}}),
         ("POST", "prices", []),
         ("POST", "faults", [{"kind": "earthquake"}]),
         ("POST", "faults", [{"kind": "cut", "on": "place"}]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -58,6 +60,39 @@ def test_a_wrong_parameter_is_named(tmp_path: Path, set_: str, said: str) -> Non
         settings_of(*own(tmp_path), f"strategy.parameters.{set_}")
     assert str(refused.value).startswith(said)
     assert "\n" not in str(refused.value)
+
+
+SETS = """\
+from strategies.own import Parameters as P, hold
+class Momentum:
+    class Parameters(P):
+        symbols: set[str] = {"a", "b", "c", "d", "e"}
+        groups: dict[str, frozenset[str]] = {"x": frozenset("fghij")}
+    def decide(self, seen): return hold("x")
+"""
+
+
+@pytest.mark.slow
+def test_parameters_are_written_the_same_in_every_process(tmp_path: Path) -> None:
+    """A set has another order in each: the strategy's hash would be another one after a restart."""
+    write_class(tmp_path, SETS)
+    shown = "from tests.unit.settings.test_own import *; import pathlib, sys; "
+    shown += "print(settings_of(*own(pathlib.Path(sys.argv[1]))).strategy.parameters)"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", shown, str(tmp_path)], env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert found == {"{'symbols': ['a', 'b', 'c', 'd', 'e'], 'groups': {'x': ['f', 'g', 'h', 'i', 'j']}}\n"}
+
+
+def test_a_parameter_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    """No settings file, and no journal, could hold it."""
+    write_class(tmp_path, SETS.replace('symbols: set[str] = {"a", "b", "c", "d", "e"}', 'key: bytes = b"\\xff"'))
+    with pytest.raises(SettingsError, match=r"^strategy\.parameters\.key: expected what a settings file can hold \("):
+        settings_of(*own(tmp_path))
 
 
 def test_a_class_says_what_fits_together(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,16 @@ import pytest
 
 from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.errors import ArtifactError, SettingsError
-from daemon.core.events import Action, Complexity, Decision, InferenceMeasured, Regime, ShadowResult, Side
+from daemon.core.events import (
+    Action,
+    Complexity,
+    Decision,
+    InferenceMeasured,
+    Regime,
+    SettingChanged,
+    ShadowResult,
+    Side,
+)
 from daemon.journal.writer import Journal
 from daemon.shadow.agents import OnThread, build_agents
 from daemon.shadow.board import PATIENCE_S, Board
@@ -20,7 +30,8 @@ from daemon.shadow.shadows import HEARD, earlier_results
 from daemon.shadow.tally import Tally
 from strategies.base import LATE, RAISED, Moment, hold
 from strategies.rules import RulesStrategy
-from tests.samples import OPEN, SBIN, decide, fill_of, intend, settings_of
+from tests.samples import OPEN, SBIN, decide, fill_of, intend, settings_of, wave, write_tape
+from tests.unit.run.test_service import service
 
 RESULT = ShadowResult(
     ts=OPEN, agent="fast", strategy="rules", model_hash="", day=20458, since_ts=OPEN, whole=True, dropped="",
@@ -217,6 +228,27 @@ def test_shadows_hear_nothing_of_real_orders() -> None:
     names = {kind.__name__ for kind in HEARD}
     private = ("Order", "Fill", "Position", "Decision", "Funds", "Manual", "Cancel", "Broker", "Account")
     assert {name for name in names if name.startswith(private)} == {"PositionRestated"}
+
+
+async def test_a_limit_that_changes_holds_for_every_shadow(tmp_path: Path) -> None:
+    """Else the one in charge would be measured by accounts that may do more than it, or less."""
+    agents = "shadow.agents=[{name: fast, strategy: rules}]"
+    subject = service(write_tape(tmp_path / "t.parquet", *wave(5)), tmp_path, agents)
+    desks = subject.app.shadows.everyone
+    assert [desk.risk.limits.max_position_quantity for desk in desks] == [5000, 5000]
+    tighter = SettingChanged(
+        ts=OPEN, who="asha", key="risk.max_position_quantity", before="5000", after="7", reason="a test"
+    )
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(desk.run()) for desk in desks]
+        subject.app.bus.publish(tighter)
+        for desk in desks:
+            await desk.settled()
+        for task in running:
+            task.cancel()
+    assert [desk.risk.limits.max_position_quantity for desk in desks] == [7, 7]
+    subject.alerts.close()
+    subject.app.close()
 
 
 def test_earlier_whole_sessions_are_evidence_once(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -40,7 +41,8 @@ def test_what_goes_wrong_is_a_failed_decision_with_its_line(tmp_path: Path, kind
     decision = decided(built(tmp_path, sick(body)), moment)
     assert (decision.action, decision.failed, decision.halt_reason) == (Action.HOLD, True, RAISED)
     assert said in decision.reason
-    assert "\n" not in decision.reason
+    assert decision.reason.isprintable()
+    msgspec.json.encode(decision)
     np.testing.assert_array_equal(moment.bars, before)
 
 
@@ -64,6 +66,14 @@ def test_answers_become_decisions(tmp_path: Path) -> None:
         both = (decision.stop_price, decision.target_price)
         assert both == ((98.5, 900.0) if "stop" in answer else (0.0, 0.0))
         assert (decision.strategy, decision.model_hash) == (NAME, strategy.model_hash)
+
+
+def test_a_reason_can_be_kept_and_shown(tmp_path: Path) -> None:
+    """Half a character (as of a file's name) and what commands a terminal are written out: a journal takes them."""
+    body = "return buy(1, 'a \\ud800\\n b\\x1b[31m \\u20b9é')"
+    decision = decided(built(tmp_path, sick(body)), moment_of(rising(60)))
+    assert (decision.action, decision.reason) == (Action.BUY_LONG, r"a \ud800 b\x1b[31m ₹é")
+    assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
 
 
 def test_the_hash_is_of_source_and_parameters(tmp_path: Path) -> None:
@@ -91,6 +101,26 @@ def test_an_init_that_raises_refuses_the_start(tmp_path: Path) -> None:
     text = sick("return hold('x')") + "    def __init__(self): self.x = {}['gone']\n"
     with pytest.raises(SettingsError, match=r"can't be made: my_folder/module\.py, line 5: KeyError: 'gone'"):
         built(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("files = None", "files: expected a list of paths such as"),
+        ("files = 'weights.bin'", "got 'weights.bin'"),
+        ("@property\n    def files(self): raise KeyError('x')", "my_folder/module.py, line 4: KeyError: 'x'"),
+        ("def __new__(cls): return None", "Momentum.__new__ made None, expected an instance of the class"),
+    ],
+)
+def test_a_class_that_can_not_be_had_is_refused_in_a_line(tmp_path: Path, body: str, said: str) -> None:
+    """It is the user's mistake, and no fault of ours."""
+    text = (
+        f"from strategies.own import hold\nclass Momentum:\n    {body}\n    def decide(self, seen): return hold('x')\n"
+    )
+    with pytest.raises(SettingsError) as refused:
+        built(tmp_path, text)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_init_sets_is_there(tmp_path: Path) -> None:
