@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from daemon.app import App
+from daemon.core.events import ITSELF, TradingState
 from daemon.feed.live.feed import LiveFeed
 from daemon.market.calendar import ist_date
 from daemon.orders.live_execution import LiveExecutionActor
@@ -104,10 +105,12 @@ def _readings(
 ) -> Readings:
     book, ladder, now = app.risk.book, app.supervisor.ladder, app.plan.clock.now_ns()
     watch = app.feed.clock_watch if isinstance(app.feed, LiveFeed) else None
-    today = ist_date(now)
+    today, barred = ist_date(now), book.state is not TradingState.ACTIVE
     return Readings(
         idle=app.why_idle,
         ended=ended,
+        barred=f"trading is {book.state.value}: {app.account.state_reason}" if barred else "",
+        barred_by_itself=app.account.state_who in ("", ITSELF),
         journal=_journal(app),
         calls=app.calls_trouble,
         stages=[StageReading(actor.name, len(actor.inbox), actor.inbox.taken) for actor in app.actors],

@@ -74,12 +74,15 @@ def all_checks(
 
 
 def running(readings: Readings) -> Check:
-    """Whether it trades at all."""
+    """Whether it trades at all; that a person has stopped it is said, and nothing is wrong with it."""
     if readings.ended:
         return bad("running", "the feed has ended", "the run ends by itself")
     if readings.idle:
         return bad("running", readings.idle, "wait, or see its log: it doesn't trade meanwhile")
-    return good("running", "it trades")
+    if readings.barred and readings.barred_by_itself:
+        do = "see to the reason, then hrmd ctl resume"
+        return doubtful("running", readings.barred, do, "trading was stopped by itself")
+    return good("running", readings.barred or "it trades")
 
 
 def journal(readings: Readings, seen: Measurements, settings: HealthSettings, before: Was) -> Check:

@@ -82,6 +82,10 @@ class Readings(msgspec.Struct, frozen=True, kw_only=True):
     """Why it doesn't trade yet, or any more."""
     ended: bool = False
     """The feed has."""
+    barred: str = ""
+    """That it is HALTED, or REDUCING, and why; "" while it is ACTIVE."""
+    barred_by_itself: bool = False
+    """Whether nobody asked for that."""
     journal: JournalReading | None = None
     calls: str = ""
     """Why the calls of an account aren't on record; "" where they are."""

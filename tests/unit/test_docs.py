@@ -181,5 +181,5 @@ def test_the_subjects_that_need_a_runbook_have_one() -> None:
     """Latency, memory, feed, broker, disk, token, convergence, and what the path of an order can end in."""
     assert {title for title, _ in RUNBOOKS} == {
         "Latency", "Memory", "Feed", "Broker", "Disk", "Token", "Convergence", "The ladder stepped down",
-        "An UNKNOWN order", "A reconciliation difference", "Clock",
+        "An UNKNOWN order", "An exit that can't be had", "A reconciliation difference", "Clock",
     }  # fmt: skip

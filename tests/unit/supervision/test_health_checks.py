@@ -92,6 +92,7 @@ def test_a_daemon_of_which_nothing_is_known_yet() -> None:
 
 SAID: list[tuple[str, dict[str, Any], CheckStatus, str]] = [
     ("running", {"idle": "recovering: not done yet"}, FAIL, "recovering: not done yet"),
+    ("running", {"barred": "trading is HALTED: news"}, OK, "trading is HALTED: news"),
     ("running", {"ended": True, "idle": "stopping: x"}, FAIL, "the feed has ended"),
     ("journal", {"journal": JournalReading("journal j: full", 3, 1)}, FAIL, "journal j: full"),
     ("ladder", {"strategy": "flat"}, FAIL, "no strategy is left on the ladder"),
@@ -187,6 +188,13 @@ def test_what_is_measured(name: str, seen: dict[str, Any], status: CheckStatus, 
     assert found[name].limit is not None
     assert bool(found[name].do) is (status is not OK)
     assert {other for other, check in found.items() if check.status is not OK} <= {name}
+
+
+def test_trading_that_was_stopped_by_itself_is_worth_a_look() -> None:
+    """Whoever stops it himself knows."""
+    why = "trading is HALTED: funds differ"
+    found = checks({"barred": why, "barred_by_itself": True})["running"]
+    assert (found.status, found.text, found.do) == (WARN, why, "see to the reason, then hrmd ctl resume")
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(14.9, OK), (15.0, WARN), (60.0, FAIL)])
