@@ -135,3 +135,27 @@ def test_a_large_export_newest_first_is_quick_to_judge(tmp_path: Path) -> None:
     import_tape(tape, tmp_path / "out.parquet", {})
     batches = TapeReader([tmp_path / "out.parquet"]).batches(n)
     assert np.array_equal(np.concatenate([batch.ts_event for batch in batches]), ts[::-1])
+
+
+@pytest.mark.parametrize("ahead", [10 * MINUTE, 60 * MINUTE])
+@pytest.mark.parametrize("place", [2, 180])
+def test_a_false_stamp_of_a_symbol_that_seldom_trades_moves_nothing(tmp_path: Path, ahead: int, place: int) -> None:
+    """Its own ticks are too few to contradict it; those of the others do."""
+    rows = [row for i, (a, b) in enumerate(zip(A, B, strict=True)) for row in ((a, b) if i % 30 == 2 else (a,))]
+    false = next(i for i, row in enumerate(rows) if i >= place and row[1] == RELIANCE)
+    rows[false] = (rows[false][0] + ahead, *rows[false][1:])
+
+    report, found = tape_of(written(tmp_path / "t.csv", rows))
+
+    assert report.sorted == ""
+    assert found == rows
+
+
+def test_a_symbol_of_few_ticks_stands_behind_the_others(tmp_path: Path) -> None:
+    """They are less than a hundredth of all, and all that there is of it."""
+    many, few = rows_of(SBIN, every=SECOND, n=6000), rows_of(RELIANCE, every=2 * MINUTE, n=40)
+
+    report, rows = tape_of(written(tmp_path / "t.csv", many + few))
+
+    assert report.sorted
+    assert rows == sorted(many + few, key=lambda row: row[0])
