@@ -170,7 +170,8 @@ def _as_it_came(said: Ints) -> Ints | None:
 
 def _misplaced(said: Ints, arrived: Ints) -> Mask:
     """Which rows are stale, or stamped ahead and contradicted by what follows."""
-    return (said > 0) & (np.abs(said - arrived) > BEHIND_NS)
+    misplaced: Mask = (said > 0) & (np.abs(said - arrived) > BEHIND_NS)
+    return misplaced
 
 
 def _most_of_one(behind: Mask, codes: Ints) -> bool:
