@@ -27,7 +27,9 @@ BEHIND_NS: Final = 60 * NS_PER_S
 BEHIND_SHARE: Final = 0.01
 """... where so many rows are, ..."""
 BEHIND_LEAST: Final = 20
-"""... and so many of a log of messages, which is written as they come; or so many, and most, of one symbol."""
+"""... and so many of a log of messages, which is written as they come; ..."""
+OF_ONE_LEAST: Final = 3
+"""... or so many of one symbol, and most of it."""
 TURNS: Final = 20
 """How often rows of a symbol may come from another source than the last one: one ends late, the next begins early."""
 SHOWN: Final = 3
@@ -83,7 +85,7 @@ def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, 
     said, received = _said(table)
     source, codes = np.repeat(np.arange(len(source_rows)), source_rows), _codes(table)
     arrived = _as_it_came(said)
-    if arrived is not None and (least or not _most_of_one(_misplaced(said, arrived), codes)):
+    if arrived is not None and not _most_of_one(_misplaced(said, arrived), codes, least):
         return None
     key = np.zeros(len(said), dtype=np.int64)
     standing = np.arange(len(said))
@@ -174,14 +176,14 @@ def _misplaced(said: Ints, arrived: Ints) -> Mask:
     return misplaced
 
 
-def _most_of_one(behind: Mask, codes: Ints) -> bool:
-    """Whether more than half of the rows of a symbol are, and not only a few: it stands behind the others."""
-    return _any_most(np.bincount(codes[behind]), np.bincount(codes))
+def _most_of_one(misplaced: Mask, codes: Ints, least: int = 0) -> bool:
+    """Whether more than half of the rows of a symbol are, and not only a few: it stands before or behind the others."""
+    return _any_most(np.bincount(codes[misplaced]), np.bincount(codes), least)
 
 
-def _any_most(behind: Ints, rows: Ints) -> bool:
+def _any_most(misplaced: Ints, rows: Ints, least: int = 0) -> bool:
     """Of two counts by symbol, the first of which may be of fewer symbols."""
-    return bool(np.any((behind >= BEHIND_LEAST) & (2 * behind > rows[: len(behind)])))
+    return bool(np.any((misplaced >= max(OF_ONE_LEAST, least)) & (2 * misplaced > rows[: len(misplaced)])))
 
 
 def _receipts(said: Ints) -> Ints:

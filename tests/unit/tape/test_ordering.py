@@ -151,11 +151,12 @@ def test_a_false_stamp_of_a_symbol_that_seldom_trades_moves_nothing(tmp_path: Pa
     assert found == rows
 
 
-def test_a_symbol_of_few_ticks_stands_behind_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [4, 40])
+def test_a_symbol_of_few_ticks_stands_before_or_behind_the_others(tmp_path: Path, n: int) -> None:
     """They are less than a hundredth of all, and all that there is of it."""
-    many, few = rows_of(SBIN, every=SECOND, n=6000), rows_of(RELIANCE, every=2 * MINUTE, n=40)
+    many, few = rows_of(SBIN, every=SECOND, n=6000), rows_of(RELIANCE, every=80 * MINUTE // n, n=n)
 
-    report, rows = tape_of(written(tmp_path / "t.csv", many + few))
-
-    assert report.sorted
-    assert rows == sorted(many + few, key=lambda row: row[0])
+    for source in (many + few, few + many):
+        report, rows = tape_of(written(tmp_path / "t.csv", source))
+        assert report.sorted
+        assert rows == sorted(source, key=lambda row: row[0])
