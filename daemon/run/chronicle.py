@@ -35,7 +35,16 @@ from daemon.report.summary import EquityPoint, ReplaySummary, Run, TickCounts
 from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import ist, rupees, whole
 from daemon.report.trades import Trade
-from daemon.run.tape_notes import absent, ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
+from daemon.run.tape_notes import (
+    absent,
+    ahead_of_receipt,
+    made_of_bars,
+    no_totals,
+    not_chosen,
+    out_of_order,
+    outside,
+    stands_still,
+)
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -92,6 +101,8 @@ class Chronicle:
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0
+        self._bars_of_volume = self._without_volume = 0
+        """Bars of what has a volume, and those of them in which the price moved and it didn't."""
         self._day = -1
         """Of the newest bar, so that each session is looked up once."""
         self._actions: list[str] = []
@@ -138,6 +149,9 @@ class Chronicle:
             return
         if self._keep:
             self._shown.bars.append(bar)
+        if bar.volume >= 0 and self.described.kind_of(bar.symbol) is not Kind.INDEX:
+            self._bars_of_volume += 1
+            self._without_volume += bar.volume == 0 and bar.high > bar.low
         day = india_day(bar.ts_open)
         if day == self._day:
             return
@@ -229,8 +243,9 @@ class Chronicle:
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
         ahead = ahead_of_receipt(ticks) if described.received else ""
         gaps = self._gaps(spans) if described.tapes else ""
+        totals = no_totals(ticks) or stands_still(self._without_volume, self._bars_of_volume)
         said = (
-            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, no_totals(ticks),
+            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, totals,
             outside(ticks), ahead, gaps,
         )  # fmt: skip
         notes = [note for note in said if note]
