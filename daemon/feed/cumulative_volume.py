@@ -91,7 +91,9 @@ class CumulativeVolume:
                 self.top = reading
             elif reading >= self.top:
                 traded[i], self.top, self.agreeing = reading - self.top, reading, 0
-            elif reading >= 0:
+            elif reading == 0:  # no total any more, whatever it is: no level that others could agree on
+                fell += 1
+            elif reading > 0:
                 fell += 1
                 if self.agreeing and reading >= self.latest:
                     self.agreeing += 1

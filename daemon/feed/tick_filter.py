@@ -249,7 +249,8 @@ class TickFilter:
         """Traded quantity of the accepted rows of one symbol."""
         days, volume, last_qty = day[kept], batch.volume[kept], batch.last_qty[kept]
         volume, unset = set_volumes(volume)
-        self.repaired[Repair.FALSE_VOLUME] += unset
+        last_qty, unset_too = set_volumes(last_qty)
+        self.repaired[Repair.FALSE_VOLUME] += unset + unset_too
         traded = np.empty(len(days), dtype=np.int64)
         edges = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist(), len(days)]
         for start, stop in pairwise(edges):

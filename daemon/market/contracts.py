@@ -22,7 +22,8 @@ MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", 
 _WEEKLY_MONTHS: Final = "123456789OND"
 _NAME: Final = r"(?P<name>\d*[A-Z][A-Z0-9&-]*?)"  # 360ONE too, but a number alone is no name
 _MONTHLY: Final = rf"(?P<year>\d\d)(?P<month>{'|'.join(MONTHS)})"
-_WEEKLY: Final = r"(?P<wyear>\d\d)(?P<wmonth>[1-9OND])(?P<day>[0-3]\d)"
+_WEEKLY: Final = r"(?P<wyear>[2-4]\d)(?P<wmonth>[1-9OND])(?P<day>[0-3]\d)"
+"""Of years that can be: SENSEX502610885000CE is on SENSEX50, of 2026, not on SENSEX5, of 2002."""
 FUTURE: Final = re.compile(rf"{_NAME}{_MONTHLY}FUT")
 OPTION: Final = re.compile(rf"{_NAME}(?:{_MONTHLY}|{_WEEKLY})(?P<strike>\d+(?:\.\d+)?)(?P<right>CE|PE)")
 _TABLE: Final = "expiry_days.yaml"

@@ -39,8 +39,10 @@ _TABLE: Final = "index_futures.yaml"
 _PRICED_EXCHANGES: Final = ("NSE", "BSE")
 _INDEX: Final = re.compile(r"(?P<name>[A-Z0-9_ &-]+)-INDEX")
 _ALIAS: Final = re.compile(r"(?P<name>\d*[A-Z][A-Z0-9&-]*)-FUT(?P<month>[1-9])")
-_SERIES: Final = re.compile(r"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:EQ|BE|BZ|SM|ST|RR|IV|A|B|T|X|XT)")
-"""Of shares, RR and IV of units of real estate and infrastructure trusts, which are traded and taxed as they are."""
+_NSE: Final = "EQ|BE|BZ|E1|SM|ST|SZ|RR|IV"
+_BSE: Final = "A|B|E|IF|M|MS|MT|P|T|TS|X|XT|Z|ZP"
+_SERIES: Final = re.compile(rf"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:{_NSE}|{_BSE})")
+"""Of shares; RR, IV and IF of units of real estate and infrastructure trusts, traded and taxed as they are."""
 _BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
 
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 
 #include "columns.hpp"
 
@@ -61,9 +62,11 @@ bool jumped(const Limits& limits, Stream& s, const Tick& tick) {
 
 // What an accepted tick traded, -1 where nobody knows.
 int64_t traded(const Limits& limits, Stream& s, Tick tick, int64_t* counts) {
-  if (tick.volume == 2147483647LL || tick.volume == 2147483648LL || tick.volume == 4294967295LL) {
-    tick.volume = -1;  // a field of 32 bits that nobody filled
-    ++counts[FALSE_VOLUME];
+  for (int64_t* field : {&tick.volume, &tick.last_qty}) {
+    if (*field == 2147483647LL || *field == 2147483648LL || *field == 4294967295LL) {
+      *field = -1;  // a field of 32 bits that nobody filled
+      ++counts[FALSE_VOLUME];
+    }
   }
   if (tick.day != s.volume_day) {
     s.volume_day = tick.day;
@@ -83,6 +86,7 @@ int64_t traded(const Limits& limits, Stream& s, Tick tick, int64_t* counts) {
   }
   if (reading < 0) return 0;
   ++counts[VOLUME_FELL];
+  if (reading == 0) return 0;  // no total any more, whatever it is: no level that others could agree on
   if (s.falling && reading >= s.latest) {
     ++s.falling;
   } else {

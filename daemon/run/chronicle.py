@@ -36,7 +36,16 @@ from daemon.report.tally import TALLIED, Tally
 from daemon.report.text import counted, ist, rupees, whole
 from daemon.report.trades import Trade
 from daemon.run.holes import Holes
-from daemon.run.tape_notes import absent, ahead_of_receipt, made_of_bars, no_totals, not_chosen, out_of_order, outside
+from daemon.run.tape_notes import (
+    absent,
+    ahead_of_receipt,
+    made_of_bars,
+    no_totals,
+    not_chosen,
+    out_of_order,
+    outside,
+    stands_still,
+)
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -101,6 +110,8 @@ class Chronicle:
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0
+        self._bars_of_volume = self._without_volume = 0
+        """Bars of what has a volume, and those of them in which the price moved and it didn't."""
         self._day = -1
         """Of the newest bar, so that each session is looked up once."""
         self._actions: list[str] = []
@@ -149,6 +160,9 @@ class Chronicle:
             return
         if self._keep:
             self._shown.bars.append(bar)
+        if bar.volume >= 0 and self.described.kind_of(bar.symbol) is not Kind.INDEX:
+            self._bars_of_volume += 1
+            self._without_volume += bar.volume == 0 and bar.high > bar.low
         day = india_day(bar.ts_open)
         self._holes.record(bar)
         if day == self._day:
@@ -242,8 +256,9 @@ class Chronicle:
         chosen = not_chosen(settings.feed, described.symbols) if described.tapes else ""
         ahead = ahead_of_receipt(ticks) if described.received else ""
         gaps = self._gaps(spans) if described.tapes else ""
+        totals = no_totals(ticks) or stands_still(self._without_volume, self._bars_of_volume)
         said = (
-            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, no_totals(ticks),
+            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, totals,
             outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]

@@ -63,6 +63,16 @@ def no_totals(ticks: TickCounts) -> str:
     )
 
 
+def stands_still(unmoved: int, bars: int) -> str:
+    """That in most `bars` the price moved and no volume did, `unmoved` of them; "" where it mostly did."""
+    if unmoved <= bars * MOST:
+        return ""
+    return (
+        f"in {unmoved:,} of {bars:,} bars the price moved and nothing was traded: the column of volume stands still. "
+        "hrmd tape import FILE --map volume=COLUMN names the day's total, --map last_qty=COLUMN single trades"
+    )
+
+
 def outside(ticks: TickCounts) -> str:
     """That most ticks lie outside the sessions, and what may be the reason; "" where they don't."""
     count = ticks.rejected.get(Rejection.OUTSIDE_SESSION, 0)

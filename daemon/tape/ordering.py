@@ -20,13 +20,16 @@ from daemon.tape.receipts import Receipts, stamps
 from daemon.tape.sources import CHUNK_ROWS
 
 Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 BEHIND_NS: Final = 60 * NS_PER_S
 """A row so far behind an earlier one has not arrived after it, ..."""
 BEHIND_SHARE: Final = 0.01
 """... where so many rows are, ..."""
 BEHIND_LEAST: Final = 20
-"""... and so many of a log of messages, which is written as they come."""
+"""... and so many of a log of messages, which is written as they come; ..."""
+OF_ONE_LEAST: Final = 3
+"""... or so many of one symbol, and most of it."""
 TURNS: Final = 20
 """How often rows of a symbol may come from another source than the last one: one ends late, the next begins early."""
 SHOWN: Final = 3
@@ -39,18 +42,23 @@ class Disorder:
 
     def __init__(self) -> None:
         self.source_rows: list[int] = []
-        self._rows = self._ended = self._behind = self._newest = 0
+        self._rows = self._ended = self._newest = 0
+        self._rows_of = self._behind_of = _NONE
 
     @property
     def suspected(self) -> bool:
         """Whether it is worth a second look."""
-        return self._behind > self._rows * BEHIND_SHARE
+        many = int(self._behind_of.sum()) > self._rows * BEHIND_SHARE
+        return many or _any_most(self._behind_of, self._rows_of)
 
     def see(self, batch: TickBatch) -> None:
         """The next ticks of the source."""
         said = stamps(batch.ts_event, batch.ts_recv)
         running = np.maximum(np.maximum.accumulate(said), self._newest)
-        self._behind += int(np.count_nonzero((said > 0) & (said < running - BEHIND_NS)))
+        behind = (said > 0) & (said < running - BEHIND_NS)
+        self._rows_of = _plus(self._rows_of, np.bincount(batch.code))
+        if behind.any():
+            self._behind_of = _plus(self._behind_of, np.bincount(batch.code[behind]))
         self._rows += len(said)
         self._newest = int(running[-1])
 
@@ -58,6 +66,14 @@ class Disorder:
         """The source is read."""
         self.source_rows.append(self._rows - self._ended)
         self._ended = self._rows
+
+
+def _plus(counts: Ints, more: Ints) -> Ints:
+    """The sums of two counts by symbol, either of which may be of more symbols."""
+    longer, shorter = (counts, more) if len(counts) > len(more) else (more, counts)
+    total = longer.astype(np.int64)
+    total[: len(shorter)] += shorter
+    return total
 
 
 def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, str] | None:
@@ -68,6 +84,9 @@ def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, 
     """
     said, received = _said(table)
     source, codes = np.repeat(np.arange(len(source_rows)), source_rows), _codes(table)
+    arrived = _as_it_came(said)
+    if arrived is not None and not _most_of_one(_misplaced(said, arrived), codes, least):
+        return None
     key = np.zeros(len(said), dtype=np.int64)
     standing = np.arange(len(said))
     for rows in _streams(source * (1 << 32) + codes):
@@ -76,7 +95,8 @@ def in_order(table: Any, source_rows: list[int], least: int = 0) -> tuple[Ints, 
             standing[rows] = rows[::-1]
     behind = np.maximum.accumulate(key) - key
     count = int(np.count_nonzero(behind > BEHIND_NS))
-    if count <= max(len(said) * BEHIND_SHARE, least - 1):
+    whole = not least and _most_of_one(behind > BEHIND_NS, codes)
+    if count <= max(len(said) * BEHIND_SHARE, least - 1) and not whole:
         return None
     order: Ints = standing[np.argsort(key[standing], kind="stable")]
     names = as_dictionary(table.column("symbol").chunk(0)).dictionary.to_pylist()
@@ -135,14 +155,35 @@ def _streams(group: Ints) -> list[Ints]:
 
 def _arrivals(said: Ints) -> Ints:
     """When the rows of one stream arrived: never falling, or, where they are in no order, as they are stamped."""
-    few = len(said) * BEHIND_SHARE
-    if not _newest_first(said) and np.count_nonzero(np.diff(said[said > 0]) < -BEHIND_NS) <= few:
-        arrived = _receipts(said)
-        misplaced = (said > 0) & (np.abs(said - arrived) > BEHIND_NS)  # stale, or contradicted by what follows
-        if np.count_nonzero(misplaced) <= few:
-            return arrived
+    if (arrived := _as_it_came(said)) is not None:
+        return arrived
     known = np.maximum.accumulate(np.where(said > 0, np.arange(len(said)), 0))
     return said[known]
+
+
+def _as_it_came(said: Ints) -> Ints | None:
+    """When the rows arrived, where all but a few stand in that order; None where they don't."""
+    few = len(said) * BEHIND_SHARE
+    if _newest_first(said) or np.count_nonzero(np.diff(said[said > 0]) < -BEHIND_NS) > few:
+        return None
+    arrived = _receipts(said)
+    return arrived if np.count_nonzero(_misplaced(said, arrived)) <= few else None
+
+
+def _misplaced(said: Ints, arrived: Ints) -> Mask:
+    """Which rows are stale, or stamped ahead and contradicted by what follows."""
+    misplaced: Mask = (said > 0) & (np.abs(said - arrived) > BEHIND_NS)
+    return misplaced
+
+
+def _most_of_one(misplaced: Mask, codes: Ints, least: int = 0) -> bool:
+    """Whether more than half of the rows of a symbol are, and not only a few: it stands before or behind the others."""
+    return _any_most(np.bincount(codes[misplaced]), np.bincount(codes), least)
+
+
+def _any_most(misplaced: Ints, rows: Ints, least: int = 0) -> bool:
+    """Of two counts by symbol, the first of which may be of fewer symbols."""
+    return bool(np.any((misplaced >= max(OF_ONE_LEAST, least)) & (2 * misplaced > rows[: len(misplaced)])))
 
 
 def _receipts(said: Ints) -> Ints:

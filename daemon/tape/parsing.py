@@ -34,6 +34,9 @@ _ONE_COMMA = r"^[+-]?[0-9]+,[0-9]+$"
 """Thousands, or a decimal comma: which of them other numbers of the column tell, ..."""
 _POINTED = r"^[^.]*\.[0-9]*$|,.*,"
 """... such as have a decimal point, or several commas."""
+_EXPONENT = r"[eE]"
+_ROUNDED = r"^[+-]?\d\.?\d{0,5}0*[eE]"
+"""Six digits of a time, as a spreadsheet leaves them: a second since 1970 takes ten."""
 _INTEGER = r"^\d{1,18}$|^[1-8]\d{18}$"
 _ISO_TIME = r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 _FRACTION = re.compile(r"\.(\d{1,9})")
@@ -67,8 +70,12 @@ class TimeColumn:
             ts = ts if kind.tz else self._placed(ts)
         elif pa.types.is_integer(kind):
             ts = self._from_integers(_raw_integers(column))
-        elif pa.types.is_floating(kind):
+        elif pa.types.is_float64(kind):
             ts = self._from_floats(_raw_floats(column))
+        elif pa.types.is_floating(kind):
+            raise TapeError(
+                f"column {self.name} is {kind}, which rounds a time to minutes; expected 64 bits, or a timestamp"
+            )
         elif is_text(kind):
             ts = self._from_texts(column)
         else:
@@ -107,6 +114,7 @@ class TimeColumn:
             numbers = np.zeros(len(column), dtype=np.int64)
         others = _only(texts, _NUMBER)
         if others.null_count < integers.null_count:
+            self._check_rounded(others)
             numbers = np.where(numbers > 0, numbers, self._from_floats(_raw_floats(others.cast(pa.float64()))))
         iso = _only(texts, _ISO_TIME)
         times = np.where(numbers > 0, numbers, self._from_iso(iso))
@@ -116,6 +124,15 @@ class TimeColumn:
             if has_days_in_figures(rest):
                 self.remark = f"{self.remark.removesuffix(_ORDER_REMARK)}{_ORDER_REMARK}"
         return times
+
+    def _check_rounded(self, texts: Any) -> None:
+        """Raise `TapeError` where every number with an exponent is short of the digits that a second takes."""
+        written = pc.drop_null(_only(texts, _EXPONENT))
+        if len(written) and pc.all(pc.match_substring_regex(written, _ROUNDED)).as_py():
+            raise TapeError(
+                f"column {self.name} has {written[0].as_py()}, rounded by whoever wrote it to hours; expected all its "
+                "digits"
+            )
 
     def _from_iso(self, texts: Any) -> Ints:
         if texts.null_count == len(texts):
@@ -161,10 +178,15 @@ class NumberColumn:
             grouped = pc.match_substring_regex(texts, _GROUPED)
             texts = pc.if_else(grouped, pc.replace_substring(texts, ",", ""), texts)
             values = _raw_floats(_only(texts, _NUMBER).cast(pa.float64()))
-        elif pa.types.is_float32(kind) and not whole:  # 25999.1, not the 25999.099609375 that it is widened to
-            values = _raw_floats(column.cast(pa.string()).cast(pa.float64()))
-        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        elif pa.types.is_integer(kind) or pa.types.is_float64(kind) or (whole and pa.types.is_float32(kind)):
             values = _raw_floats(column.cast(pa.float64(), safe=False))
+        elif pa.types.is_float32(kind) or pa.types.is_decimal(kind):
+            # by its shortest writing: 800.05, not 800.0499878 nor 800.0500000000001, as a cast has it
+            values = _raw_floats(column.cast(pa.string()).cast(pa.float64()))
+        elif pa.types.is_float16(kind):
+            raise TapeError(
+                f"column {self.name} is {kind}, which holds 800.0 and 800.5 and nothing between; expected 64 bits"
+            )
         else:
             raise TapeError(f"column {self.name} is {kind}; expected a number")
         self.unreadable += len(column) - column.null_count - int(np.count_nonzero(~np.isnan(values)))

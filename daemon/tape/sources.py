@@ -29,6 +29,21 @@ _HEADER_BYTES = 1 << 16
 _NULL_TEXTS = ["", "null", "NULL", "None", "nan", "NaN", "NA"]
 
 
+_OTHERS = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip, as spreadsheets are, too",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"ARROW1": "Arrow IPC (Feather)",
+    b"FEA1": "Arrow IPC (Feather)",
+    b"\xff\xff\xff\xff": "Arrow IPC (a stream)",
+    b"SQLite format 3": "SQLite",
+}
+"""What files of other kinds begin with."""
+
+
 class Source(Protocol):
     """One file of ticks, and what of it was skipped, by reason."""
 
@@ -219,6 +234,9 @@ def open_source(path: Path, price: str) -> Source:
         raise TapeError(f"{path}: can't be read ({error.strerror})") from None
     if not head:
         raise TapeError(f"{path}: the file is empty (0 bytes); expected Parquet, CSV or JSONL")
+    for magic, kind in _OTHERS.items():
+        if head.startswith(magic):
+            raise TapeError(f"{path}: is {kind}; expected Parquet, CSV or JSONL, unpacked")
     suffix = path.suffix.lower()
     if head.startswith(b"PAR1") or suffix in (".parquet", ".pq"):
         return ParquetSource(path)

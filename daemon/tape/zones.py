@@ -98,6 +98,12 @@ def joined(days: Any, clocks: Any) -> Any:
 def _as_text(column: Any) -> Any:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_duration(column.type):  # since midnight
+        since = column.cast(pa.duration("ns")).cast(pa.int64())
+        column = pc.if_else(
+            pc.and_(pc.greater_equal(since, 0), pc.less(since, _DAY_NS)), since, pa.scalar(None, pa.int64())
+        )
+        column = column.cast(pa.time64("ns"))
     return pc.utf8_trim_whitespace(column.cast(pa.string()))
 
 

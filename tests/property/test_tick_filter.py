@@ -179,6 +179,8 @@ def measured(ts: int, volume: int, quantity: int, day: int, memory: Memory) -> t
         memory.top[day] = volume
         below.clear()
         return volume - top, False, False
+    if volume == 0:
+        return 0, True, False
     if below and volume < below[-1][1]:
         below.clear()
     below.append((ts, volume))

@@ -401,6 +401,23 @@ def test_a_tape_in_no_order_says_so(tmp_path: Path) -> None:
     assert not [note for note in mended.notes if "too late" in note]
 
 
+@pytest.mark.parametrize(("grows", "says"), [(None, True), (0, True), (5, False)])
+def test_a_volume_that_stands_still_says_so(tmp_path: Path, grows: int | None, *, says: bool) -> None:
+    """Zeros, or the same lot in each trade: no total falls, and no bar has any volume."""
+    times, prices = wave(minutes=60)
+    path = tmp_path / "t.parquet"
+    volume = [0 if grows is None else 75 + grows * i for i in range(len(times))]
+    with TapeWriter(path, columns=("volume",)) as writer:
+        writer.write(ticks(times, prices, volume=volume))
+
+    _, summary = play(path, *LIVELY)
+
+    notes = [note for note in summary.notes if "nothing was traded" in note]
+    assert len(notes) == says
+    if says:
+        assert notes[0].startswith("in 60 of 60 bars the price moved and nothing was traded: the column of volume")
+
+
 def test_quantities_that_are_no_totals_say_so(tmp_path: Path) -> None:
     """Quantities of single trades under the name of the day's total: bars lack volume, and a note says why."""
     times, prices = wave(minutes=60)

@@ -311,6 +311,27 @@ def test_a_total_that_was_never_filled_in_is_none() -> None:
     assert repaired == {"volume_fell": 0, "false_volume": 2}
 
 
+def test_zeros_are_no_total_that_the_day_begins_anew_from() -> None:
+    """However many: what was traded before them isn't traded again after them, and real totals between them agree."""
+    traded, repaired = quantities([10, 20, 1000, *[0] * 40, 1010, 1020])
+
+    assert traded == [0, 10, 980, *[0] * 40, 10, 10]
+    assert repaired == {"volume_fell": 40, "false_volume": 0}
+
+    stale = [9_000_000, *(total for i in range(1, 31) for total in (0, 10 * i))]
+    assert sum(quantities(stale)[0]) == 290
+
+
+def test_a_quantity_that_was_never_filled_in_is_none() -> None:
+    """Neither of the day's first tick nor where there are no totals."""
+    tick_filter = make_filter()
+
+    ticks = make_batch(ltp=[100.0] * 3, volume=[-1, -1, 10], last_qty=[5, 2**32 - 1, 2**31 - 1])
+
+    assert tick_filter.apply(ticks)[1].tolist() == [5, -1, 0]
+    assert tick_filter.repaired["false_volume"] == 2
+
+
 def test_where_little_is_traded_time_speaks_for_a_total() -> None:
     """Three totals over five minutes are enough."""
     traded, repaired = quantities([100, 900, 110, 120, 130, 140], [0, 1, 10, 200, 310, 311])

@@ -29,6 +29,8 @@ DAY = dt.date(2026, 1, 5)
         ("NSE:RELIANCE26JAN1400CE", "RELIANCE", dt.date(2026, 1, 27), 1_400, "CE", False),
         ("NSE:M&M26JAN3712.5PE", "M&M", dt.date(2026, 1, 27), Decimal("3712.5"), "PE", False),
         ("BSE:SENSEX26JAN85000CE", "SENSEX", dt.date(2026, 1, 29), 85_000, "CE", True),
+        ("BSE:SENSEX502610885000CE", "SENSEX50", dt.date(2026, 1, 8), 85_000, "CE", True),
+        ("NSE:NIFTYNXT5026JAN70000CE", "NIFTYNXT50", dt.date(2026, 1, 27), 70_000, "CE", True),
         ("NSE:FINNIFTY24JANFUT", "FINNIFTY", None, None, "", True),
         ("NSE:NIFTY2613226000CE", "NIFTY", None, 26_000, "CE", True),
         ("MCX:GOLD26FEBFUT", "GOLD", None, None, "", False),
@@ -45,7 +47,9 @@ def test_a_name_is_read_whole(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("symbol", ["NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:NIFTY-FUT1", "NSE:NIFTY26XXXFUT", "A"])
+@pytest.mark.parametrize(
+    "symbol", ["NSE:SBIN-EQ", "NSE:NIFTY50-INDEX", "NSE:NIFTY-FUT1", "NSE:NIFTY26XXXFUT", "NSE:NIFTY26J0625000CE", "A"]
+)
 def test_what_is_no_contract(symbol: str) -> None:
     """Nor does anything of it end."""
     assert read_contract(symbol) is None

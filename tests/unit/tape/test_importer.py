@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import datetime as dt
+import gzip
 import json
+import lzma
 import os
 from functools import partial
 from pathlib import Path
@@ -222,6 +226,39 @@ def test_a_vendor_s_day_and_time_columns(tmp_path: Path, header: str) -> None:
     assert ticks_of(tmp_path / "out.parquet").ts_event.tolist() == [AT * SECOND]
     with pytest.raises(TapeError, match=r"--map ts_event=d\+x: no column x; it has d, t, ltp"):
         import_tape(other, tmp_path / "out.parquet", {"ts_event": "d+x"}, "A")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_time_of_day_may_be_a_duration(tmp_path: Path, unit: str) -> None:
+    """As a database's TIME comes out of pandas: 33300 s since midnight are 09:15, not 03:33:00."""
+    clocks = pa.array([33_300, 86_400, -1], pa.duration("s")).cast(pa.duration(unit))
+    days = pa.array([dt.date(2026, 1, 5)] * 3)
+    pq.write_table(pa.table({"date": days, "time": clocks, "ltp": [820.5] * 3}), tmp_path / "t.parquet")
+
+    import_tape(tmp_path / "t.parquet", tmp_path / "out.parquet", {}, "NSE:SBIN-EQ", parse_zone("Asia/Kolkata"))
+
+    assert ticks_of(tmp_path / "out.parquet").ts_event.tolist() == [AT * SECOND, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("head", "what"),
+    [
+        (gzip.compress(b"ts_event,symbol,ltp\n"), "gzip"),
+        (b"PK\x03\x04\x14\0", "zip"),
+        (bz2.compress(b"ts_event"), "bzip2"),
+        (b"\x28\xb5\x2f\xfd\0", "zstd"),
+        (lzma.compress(b"ts_event"), "xz"),
+        (b"ARROW1\0\0", "Arrow"),
+        (b"\xff\xff\xff\xff\x70", "Arrow"),
+        (b"SQLite format 3\0", "SQLite"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, head: bytes, what: str) -> None:
+    """Whatever its name says: what it is, and what would be read."""
+    (tmp_path / "t.csv").write_bytes(head)
+
+    with pytest.raises(TapeError, match=rf"t\.csv: is {what}.*; expected Parquet, CSV or JSONL"):
+        import_tape(tmp_path / "t.csv", tmp_path / "out.parquet", {})
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])

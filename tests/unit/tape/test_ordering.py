@@ -135,3 +135,28 @@ def test_a_large_export_newest_first_is_quick_to_judge(tmp_path: Path) -> None:
     import_tape(tape, tmp_path / "out.parquet", {})
     batches = TapeReader([tmp_path / "out.parquet"]).batches(n)
     assert np.array_equal(np.concatenate([batch.ts_event for batch in batches]), ts[::-1])
+
+
+@pytest.mark.parametrize("ahead", [10 * MINUTE, 60 * MINUTE])
+@pytest.mark.parametrize("place", [2, 180])
+def test_a_false_stamp_of_a_symbol_that_seldom_trades_moves_nothing(tmp_path: Path, ahead: int, place: int) -> None:
+    """Its own ticks are too few to contradict it; those of the others do."""
+    rows = [row for i, (a, b) in enumerate(zip(A, B, strict=True)) for row in ((a, b) if i % 30 == 2 else (a,))]
+    false = next(i for i, row in enumerate(rows) if i >= place and row[1] == RELIANCE)
+    rows[false] = (rows[false][0] + ahead, *rows[false][1:])
+
+    report, found = tape_of(written(tmp_path / "t.csv", rows))
+
+    assert report.sorted == ""
+    assert found == rows
+
+
+@pytest.mark.parametrize("n", [4, 40])
+def test_a_symbol_of_few_ticks_stands_before_or_behind_the_others(tmp_path: Path, n: int) -> None:
+    """They are less than a hundredth of all, and all that there is of it."""
+    many, few = rows_of(SBIN, every=SECOND, n=6000), rows_of(RELIANCE, every=80 * MINUTE // n, n=n)
+
+    for source in (many + few, few + many):
+        report, rows = tape_of(written(tmp_path / "t.csv", source))
+        assert report.sorted
+        assert rows == sorted(source, key=lambda row: row[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zoneinfo
 from decimal import Decimal
 from typing import Any
@@ -153,6 +154,36 @@ def test_prices_of_32_bits_are_what_they_were_written_as() -> None:
     read = NumberColumn("ltp").read_floats(pa.array(written, pa.float32()))
     np.testing.assert_array_equal(read, [25_999.10, 469.2, 0.05, 131_000.95, np.nan, np.nan])
     assert NumberColumn("volume").read_integers(pa.array([1_234_567_936.0], pa.float32())).tolist() == [1_234_567_936]
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(12, 2), pa.decimal256(40, 4), pa.float32()])
+def test_prices_stay_on_their_grid(kind: Any) -> None:
+    """A decimal, or a float of 32 bits, is what it is written as: half a paisa beside it is a tick more for a BUY."""
+    texts = ["800.05", "800.15", "75000.05", "0.05", "1399.95"]
+
+    values = NumberColumn("ltp").read_floats(pa.array(texts).cast(kind))
+
+    assert values.tolist() == [float(text) for text in texts]
+
+
+def test_a_price_of_16_bits_is_refused() -> None:
+    """It can't be 800.05."""
+    with pytest.raises(TapeError, match=r"column ltp is halffloat, which holds 800\.0 and 800\.5 and nothing between"):
+        NumberColumn("ltp").read_floats(pa.array([800.0], pa.float32()).cast(pa.float16()))
+
+
+def test_a_time_of_32_bits_is_refused() -> None:
+    """All ticks of two minutes would have one time."""
+    with pytest.raises(TapeError, match="column ts is float, which rounds a time to minutes; expected 64 bits"):
+        TimeColumn("ts").read(pa.array([float(AT)]).cast(pa.float32(), safe=False))
+
+
+@pytest.mark.parametrize("text", ["1.76758E+18", "1.76758e+12", "1.76758E+09", "2E+18"])
+def test_times_that_a_spreadsheet_rounded_are_refused(text: str) -> None:
+    """All of three hours would have one time; one among others that are whole is none's fault."""
+    with pytest.raises(TapeError, match=f"column ts has {re.escape(text)}, rounded by whoever wrote it"):
+        TimeColumn("ts").read(pa.array([None, text, text]))
+    assert TimeColumn("ts").read(pa.array([f"{AT * SECOND:.9e}", "1.76758e+18"])).tolist()[0] == AT * SECOND
 
 
 def test_thousands_may_be_set_apart() -> None:
