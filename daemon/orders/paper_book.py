@@ -2,7 +2,8 @@
 
 A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there. A tick with no
 quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the same and only
-isn't told, so that one waits for a tick that tells it; a source that tells none is taken at its last price. A side
+isn't told, so that one waits for a tick that tells it; after that, on a day on which it was quoted, for a trade. A
+source that tells no quotes is taken at its last price. A side
 that was empty stays so, for the day, until a quote tells otherwise or the price leaves where it was then: at a
 circuit nothing else is ever traded. Zeros on both sides without a quantity are what a source writes that knows no
 book, quantities of 0 beside both quotes what one writes that knows no quantities. A quote further from the tick's
@@ -172,7 +173,9 @@ class BookTicks:
         """(n,): units left for `side` to take, `WHOLE` where unknown, 0 where nobody is or where it isn't told."""
         opposite, _, quantity = self._quotes[side]
         shown = np.where(quantity < 0, WHOLE, np.maximum(quantity - self._taken[side], 0))
-        untold = np.where(self.ts - self.quoted_ts < self._quotes_last_ns, 0, WHOLE)
+        quoted = (self.quoted_ts + IST_OFFSET_NS) // DAY_NS == self.day
+        silent = quoted & ~self.new_trade & (self._quotes_last_ns > 0)
+        untold = np.where((self.ts - self.quoted_ts < self._quotes_last_ns) | silent, 0, WHOLE)
         return np.where(self._nobody[side], 0, np.where(opposite > 0, shown, untold))
 
     def beyond_band(self, side: Side) -> Mask:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.clock import DAY_NS
-from daemon.core.events import TickBatch
-from daemon.orders.paper_book import SymbolBook, tells_all
-from tests.samples import OPEN, ticks
+from daemon.core.events import Side, TickBatch
+from daemon.orders.paper_book import WHOLE, BookTicks, SymbolBook, tells_all
+from tests.samples import MINUTE, OPEN, ticks
 
 QUOTE = st.sampled_from([np.nan, 0.0, 99.0])
 ROW = st.tuples(st.sampled_from([1, 60_000_000_000, DAY_NS]), QUOTE, QUOTE, st.sampled_from([-1, 0, 5]))
@@ -57,3 +57,19 @@ def test_an_unquoted_end_or_a_band_needs_them_all() -> None:
     assert not tells_all([batch_of([quoted, empty], None)])
     assert not tells_all([batch_of([empty, quoted], 90.0)])
     assert not tells_all([batch_of([quoted], 90.0), plain])  # what a batch before it told is of the same day
+
+
+def test_quotes_that_are_told_no_more_leave_it_to_trades() -> None:
+    """Where a share was quoted today nobody is known to sell until something trades; without any quote one is."""
+    minutes = [0, 1, 2, 3, 24 * 60]
+    traded, silent = (np.array(values, np.int64) for values in ([5, 0, 7, 0, 0], [0] * 5))
+    plain = ticks([OPEN + minute * MINUTE for minute in minutes], [100.0] * 5)
+    quote = np.array([101.0, *[np.nan] * 4])
+    told = msgspec.structs.replace(plain, bid=quote - 2, ask=quote, traded=traded)
+    for side in Side:
+        assert BookTicks(told, slice(None), SymbolBook()).displayed(side).tolist() == [WHOLE, 0, WHOLE, 0, WHOLE]
+    untold = msgspec.structs.replace(plain, traded=silent)
+    assert BookTicks(untold, slice(None), SymbolBook()).displayed(Side.BUY).tolist() == [WHOLE] * 5
+    book = SymbolBook()
+    book.remember(told.slice(0, 1), slice(None))
+    assert BookTicks(told.slice(1, 5), slice(None), book).displayed(Side.BUY).tolist() == [0, WHOLE, 0, WHOLE]
