@@ -48,6 +48,7 @@ from daemon.core.events import (
     OrderExpired,
     OrderIntent,
     OrderRejected,
+    OrderType,
     OrderUnknown,
     PositionChanged,
     PositionRestated,
@@ -74,6 +75,7 @@ from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.lots import LotWatch
+from daemon.risk.owed import takes_back
 from daemon.risk.protecting import Hands, Protector
 from daemon.risk.submitting import Submitting
 from daemon.risk.unsettled import Unsettled
@@ -286,7 +288,7 @@ class RiskActor(Actor):
         """Whether the broker holds less than an exit is to close: the rest is owed until it and the journal agree."""
         side, symbol = EXITS.get(decision.action), self._gate.instruments.traded_as(decision.symbol)
         held, closable = self.book.of(symbol).position, self.book.closable(symbol)
-        if side is None or held * side.sign >= 0 or closable == held:
+        if side is None or held * side.sign >= 0 or self._is_agreed(symbol):
             return False
         if symbol not in self.closing.owed:
             log.error(
@@ -296,6 +298,10 @@ class RiskActor(Actor):
             )  # fmt: skip
         self.closing.owed.owe(symbol, side, decision.reason)
         return True
+
+    def _is_agreed(self, symbol: str) -> bool:
+        """Whether the broker holds as much as an exit is to close; where it holds less, the rest is owed."""
+        return self.book.closable(symbol) == self.book.of(symbol).position
 
     def _take_off_rest(self, decision: Decision) -> None:
         """What still waits of the entry of a position would open it again after it is closed."""
@@ -322,8 +328,10 @@ class RiskActor(Actor):
         intent = self.book.open_intent(event.order_id)
         if intent is not None:
             self.book.brackets.on_cancel(intent, event.who)
-            if event.who != ITSELF and intent.reduces and intent.strategy != PROTECTION:  # a person takes it back
+            if takes_back(event, intent):
                 self.closing.owed.settle(intent.symbol)
+            elif event.who == ITSELF and intent.reduces and intent.type is OrderType.MARKET:  # nobody takes it back
+                self.closing.retries.owe(intent)
 
     def _on_gone(self, event: OrderCancelled | OrderRejected | OrderExpired) -> None:
         """An order is off the market; whoever waited for a stop or a target to be so goes on."""
@@ -373,7 +381,7 @@ class RiskActor(Actor):
         if decision is not None:
             ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
             exit_ = self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
-            if self._submitting.submit(exit_) is None:
+            if self._submitting.submit(exit_) is None and self._is_agreed(symbol):
                 self.closing.owed.settle(symbol)
 
     def _waits_for_room(self, decision: Decision) -> bool:

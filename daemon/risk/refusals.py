@@ -69,7 +69,9 @@ class ExitRetries:
         """Note a venue's refusal; whether it is news: of an exit, and for another reason than the last."""
         if intent.strategy == PROTECTION:  # `daemon.risk.protecting` has its own
             return False
-        if intent.reduces:
+        asked = event.order_id in self._asked_off
+        self._asked_off.discard(event.order_id)
+        if intent.reduces and not asked:
             self.owe(intent)
         if intent.reduces and not event.reason.startswith(NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
