@@ -165,17 +165,19 @@ class RiskActor(Actor):
     def wanted_exits(self) -> dict[str, str]:
         """By symbol what is held and is to be closed, and why it is held yet, as far as somebody said.
 
-        What a corporate action or the broker's book keeps from being closed is told by itself.
+        What a corporate action or the broker's book keeps from being closed is told by itself; what waits for the day's
+        first price and wasn't tried yet is no failure.
         """
         now, found = self._clock.now_ns(), dict[str, str]()
         if not self._in_session(now):
             return found
-        wanted = {intent.symbol: intent.reason for intent in self.book.exits_at_market()}
-        wanted |= {symbol: owed.reason for symbol, owed in self.closing.owed.of.items()}
+        sent = {intent.symbol: intent.reason for intent in self.book.exits_at_market()}
+        wanted = sent | {symbol: owed.reason for symbol, owed in self.closing.owed.of.items()}
         wanted |= {symbol: why for symbol in self.book.symbols if (why := self._why_closing(symbol, now))}
         for symbol, why in wanted.items():
             closable, said = self.book.closable(symbol), self.closing.retries.said(symbol)
-            if closable and not self._is_in_doubt(symbol, now):
+            tried = symbol in sent or said or not self._unsettled.held_over.is_unseen(symbol, now)
+            if closable and tried and symbol not in self.book.unsettled:
                 found[symbol] = f"{closable} held ({why})" + (f", the last answer was: {said}" if said else "")
         return found
 
