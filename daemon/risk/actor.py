@@ -280,11 +280,17 @@ class RiskActor(Actor):
             self.closing.owed.settle(intent.symbol)
 
     def _take_back(self, decision: Decision) -> None:
-        """An entry on the side of what is held: the exit that is owed of it isn't wanted any more."""
-        symbol = self._gate.instruments.traded_as(decision.symbol)
-        owed = self.closing.owed.of.get(symbol)
-        if owed is not None and ENTRIES.get(decision.action) not in (None, owed.side):
-            self.closing.owed.settle(symbol)
+        """An entry on the side of what is held: the exit that is owed of it, or on its way, isn't wanted any more."""
+        side = ENTRIES.get(decision.action)
+        if side is None:
+            return
+        symbol, closing = self._gate.instruments.traded_as(decision.symbol), self.closing
+        owed = closing.owed.of.get(symbol)
+        if owed is not None and owed.side is not side:
+            closing.owed.settle(symbol)
+        closing.retries.take_back(
+            it.order_id for it in self.book.exits_at_market() if it.symbol == symbol and it.side is not side
+        )
 
     def _waits_for_agreement(self, decision: Decision) -> bool:
         """Whether the broker holds less than an exit is to close: the rest is owed until it and the journal agree."""

@@ -10,6 +10,7 @@ Invariant: nothing here forbids an exit, it only says when.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -63,6 +64,7 @@ class ExitRetries:
         """`owed`: exits of strategies that are to be tried again are told it."""
         self._latest: dict[str, _Refusal] = {}
         self._asked_off: set[str] = set()
+        self._taken_back: set[str] = set()
         self._owed = owed
 
     def refused(self, intent: OrderIntent, event: OrderRejected, now: int) -> bool:
@@ -94,8 +96,12 @@ class ExitRetries:
 
     def owe(self, intent: OrderIntent) -> None:
         """A strategy's exit is to be tried again, until it is done or taken back."""
-        if intent.strategy not in (*_BY_HAND, RISK):
+        if intent.strategy not in (*_BY_HAND, RISK) and intent.order_id not in self._taken_back:
             self._owed.owe(intent.symbol, intent.side, intent.reason)
+
+    def take_back(self, order_ids: Iterable[str]) -> None:
+        """These are wanted no more, though they may still trade: none is tried again."""
+        self._taken_back.update(order_ids)
 
     def note(self, symbol: str, reason: str, now: int) -> bool:
         """Somebody said no to an exit; whether for another reason than the last time. Numbers make no other reason."""

@@ -296,6 +296,27 @@ def test_an_exit_that_a_person_takes_back_stays_so_however_its_order_ends(desk: 
     assert (desk.position, desk.orders()) == (100, [])
 
 
+@pytest.mark.parametrize("ends", ["refused", "cancelled", "left behind"])
+def test_an_exit_that_the_strategy_takes_back_on_its_way_is_not_tried_again(desk: BracketDesk, ends: str) -> None:
+    """It wants to be long again while the order still works: if that trades it does, but no other one is sent."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    (order_id,) = desk.orders()
+    desk.actor.book.stale[SBIN] = "no ticks"
+    desk.decide(Action.BUY_LONG)
+    if ends == "refused":
+        desk.reject(order_id)
+    elif ends == "cancelled":
+        desk.let_go(order_id)
+    else:
+        desk.at(799.0)
+        desk.pass_s(6)
+        assert desk.leaving == {order_id}
+        desk.let_go(order_id)
+    desk.pass_s(20)
+    assert (desk.position, desk.orders()) == (100, [])
+
+
 def test_an_exit_that_the_end_of_the_process_takes_off_is_owed_by_the_next(desk: BracketDesk) -> None:
     """It rests where nobody is on the other side: nobody takes it back by stopping the daemon."""
     hold_bare(desk)
