@@ -316,7 +316,6 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
                 raise UsageError(f"{path}: is a directory; name a file to write")
             if not os.access(path if path.exists() and not path.is_file() else path.parent, os.W_OK):
                 raise UsageError(f"{path}: can't be written (Permission denied)")
-            check_replaced(path, name)
         else:
             from daemon.report.shell import check_page
 
@@ -324,3 +323,5 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
         if path.resolve() in taken:
             raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
         taken[path.resolve()] = f"where the {name} go"
+        if name not in ("journal", "report"):
+            check_replaced(path, name)
