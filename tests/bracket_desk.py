@@ -32,6 +32,7 @@ from daemon.core.events import (
     Resume,
     Side,
     SymbolHalted,
+    SymbolResumed,
     TimeAdvanced,
     TradingStateChanged,
 )
@@ -187,11 +188,18 @@ class BracketDesk:
         """The broker says that it holds so many."""
         self._tell(SymbolHalted(ts=self.clock.now_ns(), symbol=SBIN, reason="positions differ", held=held))
 
+    def agree(self) -> None:
+        """And now as many as we do."""
+        self._tell(SymbolResumed(ts=self.clock.now_ns(), symbol=SBIN, reason="they agree"))
+
+    def ask_off(self, order_id: str, who: str = "asha") -> None:
+        """Somebody wants an order off the market; the venue has yet to answer."""
+        self.leaving.add(order_id)
+        self._tell(CancelOrder(ts=self.clock.now_ns(), order_id=order_id, reason="mine", who=who))
+
     def cancel_by_hand(self, order_id: str) -> None:
         """A person takes an order off the market."""
-        now = self.clock.now_ns()
-        self.leaving.add(order_id)
-        self._tell(CancelOrder(ts=now, order_id=order_id, reason="mine", who="asha"))
+        self.ask_off(order_id)
         self.let_go(order_id)
 
     def amend(self, event: OrderAmended) -> None:

@@ -142,6 +142,10 @@ class MarketCalendar:
         """The pause of a session that `ts_ns` falls into, [start, stop) in UTC ns; None where there is none."""
         return next(((start, stop) for start, stop in self._pauses if start <= ts_ns < stop), None)
 
+    def pauses_between(self, first_ns: int, last_ns: int) -> list[tuple[int, int]]:
+        """Pauses of sessions that lie in [first_ns, last_ns], each [start, stop) in UTC ns."""
+        return [(start, stop) for start, stop in self._pauses if first_ns <= start and stop <= last_ns]
+
     def next_session(self, ts_ns: int) -> Session:
         """The first session that opens after `ts_ns`; raises `CalendarRangeError`."""
         self._index((ts_ns + IST_OFFSET_NS) // DAY_NS)

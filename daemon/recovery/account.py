@@ -57,6 +57,7 @@ from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 from daemon.risk.brackets import Brackets
 from daemon.risk.closing import CARRIED_OVER
+from daemon.risk.owed import takes_back
 
 log = structlog.get_logger("recovery")
 
@@ -238,12 +239,14 @@ class Account:
         self.brackets.on_fill(fill.symbol, order.intent if order is not None else None, before, after)
 
     def _on_person(self, event: OrderAmended | CancelOrder) -> None:
-        """Somebody moved a stop or a target, or took it off."""
+        """Somebody moved a stop or a target, or took it off, or an exit back."""
         order = self.orders.working.get(event.order_id)
         if order is not None and isinstance(event, OrderAmended):
             self.brackets.on_amended(order.intent, event)
         elif order is not None and isinstance(event, CancelOrder):
             self.brackets.on_cancel(order.intent, event.who)
+            if takes_back(event, order.intent):
+                self.owed.pop(order.intent.symbol, None)
 
     def _is_open(self, symbol: str) -> bool:
         """Whether something is held, or works and may yet become a position; what only closes may not."""

@@ -48,6 +48,7 @@ from daemon.core.events import (
     OrderExpired,
     OrderIntent,
     OrderRejected,
+    OrderType,
     OrderUnknown,
     PositionChanged,
     PositionRestated,
@@ -74,6 +75,7 @@ from daemon.risk.gate import MINUTE_NS, RiskGate, Sessions
 from daemon.risk.held_over import HeldOver
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.lots import LotWatch
+from daemon.risk.owed import takes_back
 from daemon.risk.protecting import Hands, Protector
 from daemon.risk.submitting import Submitting
 from daemon.risk.unsettled import Unsettled
@@ -163,17 +165,19 @@ class RiskActor(Actor):
     def wanted_exits(self) -> dict[str, str]:
         """By symbol what is held and is to be closed, and why it is held yet, as far as somebody said.
 
-        What a corporate action or the broker's book keeps from being closed is told by itself.
+        What a corporate action or the broker's book keeps from being closed is told by itself; what waits for the day's
+        first price and wasn't tried yet is no failure.
         """
         now, found = self._clock.now_ns(), dict[str, str]()
         if not self._in_session(now):
             return found
-        wanted = {intent.symbol: intent.reason for intent in self.book.exits_at_market()}
-        wanted |= {symbol: owed.reason for symbol, owed in self.closing.owed.of.items()}
+        sent = {intent.symbol: intent.reason for intent in self.book.exits_at_market()}
+        wanted = sent | {symbol: owed.reason for symbol, owed in self.closing.owed.of.items()}
         wanted |= {symbol: why for symbol in self.book.symbols if (why := self._why_closing(symbol, now))}
         for symbol, why in wanted.items():
             closable, said = self.book.closable(symbol), self.closing.retries.said(symbol)
-            if closable and not self._is_in_doubt(symbol, now):
+            tried = symbol in sent or said or not self._unsettled.held_over.is_unseen(symbol, now)
+            if closable and tried and symbol not in self.book.unsettled:
                 found[symbol] = f"{closable} held ({why})" + (f", the last answer was: {said}" if said else "")
         return found
 
@@ -276,17 +280,23 @@ class RiskActor(Actor):
             self.closing.owed.settle(intent.symbol)
 
     def _take_back(self, decision: Decision) -> None:
-        """An entry on the side of what is held: the exit that is owed of it isn't wanted any more."""
-        symbol = self._gate.instruments.traded_as(decision.symbol)
-        owed = self.closing.owed.of.get(symbol)
-        if owed is not None and ENTRIES.get(decision.action) not in (None, owed.side):
-            self.closing.owed.settle(symbol)
+        """An entry on the side of what is held: the exit that is owed of it, or on its way, isn't wanted any more."""
+        side = ENTRIES.get(decision.action)
+        if side is None:
+            return
+        symbol, closing = self._gate.instruments.traded_as(decision.symbol), self.closing
+        owed = closing.owed.of.get(symbol)
+        if owed is not None and owed.side is not side:
+            closing.owed.settle(symbol)
+        closing.retries.take_back(
+            it.order_id for it in self.book.exits_at_market() if it.symbol == symbol and it.side is not side
+        )
 
     def _waits_for_agreement(self, decision: Decision) -> bool:
         """Whether the broker holds less than an exit is to close: the rest is owed until it and the journal agree."""
         side, symbol = EXITS.get(decision.action), self._gate.instruments.traded_as(decision.symbol)
         held, closable = self.book.of(symbol).position, self.book.closable(symbol)
-        if side is None or held * side.sign >= 0 or closable == held:
+        if side is None or held * side.sign >= 0 or self._is_agreed(symbol):
             return False
         if symbol not in self.closing.owed:
             log.error(
@@ -296,6 +306,10 @@ class RiskActor(Actor):
             )  # fmt: skip
         self.closing.owed.owe(symbol, side, decision.reason)
         return True
+
+    def _is_agreed(self, symbol: str) -> bool:
+        """Whether the broker holds as much as an exit is to close; where it holds less, the rest is owed."""
+        return self.book.closable(symbol) == self.book.of(symbol).position
 
     def _take_off_rest(self, decision: Decision) -> None:
         """What still waits of the entry of a position would open it again after it is closed."""
@@ -322,8 +336,10 @@ class RiskActor(Actor):
         intent = self.book.open_intent(event.order_id)
         if intent is not None:
             self.book.brackets.on_cancel(intent, event.who)
-            if event.who != ITSELF and intent.reduces and intent.strategy != PROTECTION:  # a person takes it back
+            if takes_back(event, intent):
                 self.closing.owed.settle(intent.symbol)
+            elif event.who == ITSELF and intent.reduces and intent.type is OrderType.MARKET:  # nobody takes it back
+                self.closing.retries.owe(intent)
 
     def _on_gone(self, event: OrderCancelled | OrderRejected | OrderExpired) -> None:
         """An order is off the market; whoever waited for a stop or a target to be so goes on."""
@@ -373,7 +389,7 @@ class RiskActor(Actor):
         if decision is not None:
             ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
             exit_ = self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
-            if self._submitting.submit(exit_) is None:
+            if self._submitting.submit(exit_) is None and self._is_agreed(symbol):
                 self.closing.owed.settle(symbol)
 
     def _waits_for_room(self, decision: Decision) -> bool:

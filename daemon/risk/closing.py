@@ -118,7 +118,6 @@ class Closing:
                     symbol=intent.symbol, then=asked, now=last,
                 )  # fmt: skip
                 self._left_behind.add(intent.order_id)
-                self.retries.owe(intent)
                 self._means.take_off(intent.order_id, LEFT_BEHIND)
 
     def go_on(self) -> None:
@@ -215,7 +214,8 @@ class Closing:
         """Close all that is held of a symbol; a denial is a reason to wait, like a refusal."""
         denial = self._means.submit(self._builder.closing(symbol, self._book, now, reason))
         if denial is not None:
-            self.retries.note(symbol, denial[0], now)
+            check, limit, value = denial
+            self.retries.note(symbol, f"{check}: {value}, where {limit} is right", now)
 
     def on_fill(self, symbol: str) -> None:
         """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""

@@ -12,9 +12,25 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from daemon.core.clock import Clock
-from daemon.core.events import Event, ExitOwed, Side
+from daemon.core.events import (
+    EXTERNAL,
+    ITSELF,
+    MANUAL,
+    PROTECTION,
+    CancelOrder,
+    Event,
+    ExitOwed,
+    OrderIntent,
+    Side,
+)
 
 log = structlog.get_logger("risk")
+
+
+def takes_back(event: CancelOrder, intent: OrderIntent) -> bool:
+    """Whether a person takes a strategy's exit, or another try of one, off the market: it isn't wanted any more."""
+    theirs = intent.strategy in (MANUAL, EXTERNAL, PROTECTION)
+    return event.who != ITSELF and intent.reduces and not theirs
 
 
 class OwedExits:

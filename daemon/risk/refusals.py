@@ -10,6 +10,7 @@ Invariant: nothing here forbids an exit, it only says when.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -63,13 +64,16 @@ class ExitRetries:
         """`owed`: exits of strategies that are to be tried again are told it."""
         self._latest: dict[str, _Refusal] = {}
         self._asked_off: set[str] = set()
+        self._taken_back: set[str] = set()
         self._owed = owed
 
     def refused(self, intent: OrderIntent, event: OrderRejected, now: int) -> bool:
         """Note a venue's refusal; whether it is news: of an exit, and for another reason than the last."""
         if intent.strategy == PROTECTION:  # `daemon.risk.protecting` has its own
             return False
-        if intent.reduces:
+        asked = event.order_id in self._asked_off
+        self._asked_off.discard(event.order_id)
+        if intent.reduces and not asked:
             self.owe(intent)
         if intent.reduces and not event.reason.startswith(NEVER_LEFT):
             return self.note(intent.symbol, event.reason, now)
@@ -92,8 +96,12 @@ class ExitRetries:
 
     def owe(self, intent: OrderIntent) -> None:
         """A strategy's exit is to be tried again, until it is done or taken back."""
-        if intent.strategy not in (*_BY_HAND, RISK):
+        if intent.strategy not in (*_BY_HAND, RISK) and intent.order_id not in self._taken_back:
             self._owed.owe(intent.symbol, intent.side, intent.reason)
+
+    def take_back(self, order_ids: Iterable[str]) -> None:
+        """These are wanted no more, though they may still trade: none is tried again."""
+        self._taken_back.update(order_ids)
 
     def note(self, symbol: str, reason: str, now: int) -> bool:
         """Somebody said no to an exit; whether for another reason than the last time. Numbers make no other reason."""

@@ -106,7 +106,7 @@ class Chronicle:
         self._settings, self._calendar, self._keep = settings, calendar, keep
         self._curve = EquityCurve(portfolio, settings.strategy.interval, by_bar=keep)
         self._shown = Shown()
-        self._holes = Holes(settings.strategy.interval)
+        self._holes = Holes(settings.strategy.interval, calendar)
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0

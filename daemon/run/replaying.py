@@ -325,3 +325,5 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
         if name not in ("journal", "report"):
             check_replaced(path, name)
         taken[path.resolve()] = f"where the {name} go"
+        if name not in ("journal", "report"):
+            check_replaced(path, name)

@@ -8,9 +8,9 @@ import pytest
 
 from daemon.app import App
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import Action, ProtectionFailed
+from daemon.core.events import Action, ProtectionFailed, Side, TimeAdvanced
 from daemon.sandbox.orders import Order, Status
-from tests.integration.test_live_app import START, app_of, running
+from tests.integration.test_live_app import START, app_of, running, want
 from tests.samples import SBIN, decide, journaled, write_tape
 from tests.unit.orders.live import until
 from tests.unit.sandbox.desk import Desk, opened
@@ -79,6 +79,26 @@ async def test_they_outlive_the_daemon_and_one_cancels_the_other(tape: Path, tmp
         assert works(desk) == []
         (failed,) = journaled(tmp_path / "j.sqlite", ProtectionFailed)
         assert failed.quantity == -12
+
+
+async def test_an_exit_that_rests_as_the_daemon_ends_is_had_by_the_next(tape: Path, tmp_path: Path) -> None:
+    """At a locked circuit: the orderly end takes it off the market, the next one sends it again by itself."""
+    async with opened() as desk:
+        exchange = desk.server.exchange
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            want(app, Action.BUY_LONG)
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 10)
+            exchange.lock(SBIN, Side.SELL)
+            want(app, Action.CLOSE_LONG)
+            await until(lambda: works(desk))
+        assert (works(desk), exchange.ledger.net(SBIN)) == ([], 10)
+        exchange.lock(SBIN, None)
+        desk.price("820.5")
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            app.bus.publish(TimeAdvanced(ts=app.plan.clock.now_ns()))  # on a tape time goes on by bars
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
+            assert not app.risk.closing.owed.of
+        assert (works(desk), exchange.ledger.net(SBIN), len(desk.book)) == ([], 0, 3)
 
 
 async def test_a_market_stop_is_protected_where_it_has_to_be(tape: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ from decimal import Decimal
 import pytest
 
 from daemon.core.events import (
+    ITSELF,
     PROTECTION,
     Action,
     Bracket,
+    CancelOrder,
     ManualOrderAnswered,
     OrderAmended,
     OrderDenied,
@@ -238,6 +240,93 @@ def test_an_exit_that_was_taken_back_is_not_owed_by_the_next_process(desk: Brack
     desk.restart()
     desk.pass_s(20)
     assert desk.orders() == []
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_what_the_broker_lacked_of_an_exit_is_closed_once_it_agrees(desk: BracketDesk, bare: bool) -> None:
+    """Also where stop and target had to leave the market first: the part that went out isn't all of it."""
+    if bare:
+        hold_bare(desk)
+    else:
+        hold(desk)
+    desk.differ(60)
+    desk.decide(Action.CLOSE_LONG)
+    for leg in sorted(desk.leaving):
+        desk.let_go(leg)
+    (order_id,) = desk.orders()
+    assert desk.intents[order_id].quantity == 60
+    desk.fill(order_id)
+    desk.pass_s(2)
+    assert (desk.position, desk.orders()) == (40, [])
+    desk.agree()
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_who_cancels_an_order_of_his_own_takes_no_strategys_exit_back(desk: BracketDesk) -> None:
+    """A limit order by hand for a part of what is held, while the exit of the rest is refused."""
+    hold_bare(desk)
+    desk.by_hand(Side.SELL, 40, OrderType.LIMIT, 815)
+    (mine,) = desk.orders()
+    desk.decide(Action.CLOSE_LONG)
+    desk.reject(*desk.orders(type=OrderType.MARKET))
+    desk.cancel_by_hand(mine)
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+@pytest.mark.parametrize("ends", ["refused", "killed"])
+def test_an_exit_that_a_person_takes_back_stays_so_however_its_order_ends(desk: BracketDesk, ends: str) -> None:
+    """The venue refuses it meanwhile, or the process is killed before it has done more than write the wish down."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    (order_id,) = desk.orders()
+    if ends == "refused":
+        desk.ask_off(order_id)
+        desk.reject(order_id)
+    else:
+        desk.reject(order_id)
+        desk.pass_s(2)
+        (order_id,) = desk.orders()
+        desk.journal.append(CancelOrder(ts=desk.clock.now_ns(), order_id=order_id, reason="mine", who="asha"))
+        desk.restart()
+        desk.actor.asked_off([order_id])
+        desk.let_go(order_id)
+    desk.pass_s(20)
+    assert (desk.position, desk.orders()) == (100, [])
+
+
+@pytest.mark.parametrize("ends", ["refused", "cancelled", "left behind"])
+def test_an_exit_that_the_strategy_takes_back_on_its_way_is_not_tried_again(desk: BracketDesk, ends: str) -> None:
+    """It wants to be long again while the order still works: if that trades it does, but no other one is sent."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    (order_id,) = desk.orders()
+    desk.actor.book.stale[SBIN] = "no ticks"
+    desk.decide(Action.BUY_LONG)
+    if ends == "refused":
+        desk.reject(order_id)
+    elif ends == "cancelled":
+        desk.let_go(order_id)
+    else:
+        desk.at(799.0)
+        desk.pass_s(6)
+        assert desk.leaving == {order_id}
+        desk.let_go(order_id)
+    desk.pass_s(20)
+    assert (desk.position, desk.orders()) == (100, [])
+
+
+def test_an_exit_that_the_end_of_the_process_takes_off_is_owed_by_the_next(desk: BracketDesk) -> None:
+    """It rests where nobody is on the other side: nobody takes it back by stopping the daemon."""
+    hold_bare(desk)
+    desk.decide(Action.CLOSE_LONG)
+    (order_id,) = desk.orders()
+    desk.ask_off(order_id, who=ITSELF)
+    desk.let_go(order_id)
+    desk.restart()
+    (order_id,) = desk.orders()
+    assert (desk.intents[order_id].side, desk.intents[order_id].quantity) == (Side.SELL, 100)
 
 
 def test_an_entry_the_other_way_that_is_denied_takes_no_exit_back(desk: BracketDesk) -> None:

@@ -16,6 +16,7 @@ from daemon.core.events import (
     ManualOrder,
     OrderDenied,
     OrderIntent,
+    OrderRejected,
     OrderType,
     PositionRestated,
     PriceAdjusted,
@@ -167,7 +168,11 @@ def test_who_flattens_before_the_first_price_is_obeyed() -> None:
     """A person knows what is held."""
     night = Night()
     night.tell(TimeAdvanced(ts=MORNING))
-    assert OrderIntent in kinds(night.tell(Flatten(ts=MORNING, reason="by hand")))
+    assert night.actor.wanted_exits() == {}
+    (intent,) = (it for it in night.tell(Flatten(ts=MORNING, reason="by hand")) if isinstance(it, OrderIntent))
+    assert night.actor.wanted_exits() == {SBIN: "100 held (by hand)"}
+    night.tell(OrderRejected(ts=MORNING + 1, order_id=intent.order_id, code=-99, reason="no margin"))
+    assert night.actor.wanted_exits() == {SBIN: "100 held (by hand), the last answer was: no margin"}
 
 
 @pytest.mark.parametrize("quantity", [100, -100])
