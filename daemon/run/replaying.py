@@ -322,8 +322,6 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
             check_page(path / "index.html")
         if path.resolve() in taken:
             raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
-        if name not in ("journal", "report"):
-            check_replaced(path, name)
         taken[path.resolve()] = f"where the {name} go"
         if name not in ("journal", "report"):
             check_replaced(path, name)
