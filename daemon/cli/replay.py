@@ -143,13 +143,16 @@ def _played(
         from daemon.run.sensitivity import sensitivity as under_other_costs
 
         session.beside = partial(under_other_costs, settings, tapes, symbols, latency)
-    summary = run_loop(interruptible(session))
-    if as_json:
-        print_json(summary)
-    else:
-        print_summary(Console(), summary, session.trades)
-        for path in session.written:
-            typer.echo(f"wrote {path}")
+    try:
+        run_loop(interruptible(session))
+    finally:
+        summary = session.summary  # what it came to is told where an output can't be written, too
+        if summary is not None and as_json:
+            print_json(summary)
+        elif summary is not None:
+            print_summary(Console(), summary, session.trades)
+    for path in [] if as_json else session.written:
+        typer.echo(f"wrote {path}")
     return INTERRUPTED if session.interrupted else 0
 
 

@@ -73,6 +73,8 @@ class Replay:
         self._others: Processes | None = None
         """Those that play them."""
         self._asked = (settings, tapes, symbols, latency, outputs)
+        self.summary: ReplaySummary | None = None
+        """What it came to, from its end on: it is there, too, where an output then can't be written."""
         self._settings = settings
         self._latency = latency
         self._started_ns = stopwatch_ns()
@@ -163,6 +165,7 @@ class Replay:
         self._check_usable(summary)
         if self.beside is not None and not self.interrupted:
             summary = msgspec.structs.replace(summary, sensitivity=await self._told_beside(self.beside))
+        self.summary = summary
         self._write(summary)
         return summary
 
@@ -274,7 +277,8 @@ class Replay:
         raise TapeError(none_usable(summary.tapes, summary.ticks_rejected) + notes)
 
     def _write(self, summary: ReplaySummary) -> None:
-        outputs = self.outputs
+        """Each output for itself. Raises `UsageError` that names all that can't be written."""
+        outputs, failed = self.outputs, list[str]()
         tables: list[tuple[Path | None, Callable[[], pa.Table]]] = [
             (outputs.bars, partial(bars_table, self._bars)),
             (outputs.fills, partial(fills_table, self._fills)),
@@ -284,11 +288,19 @@ class Replay:
         ]
         for path, table in tables:
             if path is not None:
-                write_table(table(), path)
+                try:
+                    write_table(table(), path)
+                except UsageError as error:
+                    failed.append(str(error))
         if self.outputs.report is not None:
             from daemon.report.html import write_report
 
-            write_report(self.outputs.report, summary, self.chronicle.shown())
+            try:
+                write_report(self.outputs.report, summary, self.chronicle.shown())
+            except UsageError as error:
+                failed.append(str(error))
+        if failed:
+            raise UsageError("; ".join(failed))
 
 
 def _check_journal(path: Path) -> None:

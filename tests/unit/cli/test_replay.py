@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -388,3 +389,25 @@ def _decisions(journal: Path) -> int:
         return 0
     finally:
         db.close()
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_disk_that_is_full_in_the_end_loses_no_result(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tape: Path, tmp_path: Path, form: list[str]
+) -> None:
+    """What it came to is told, the other tables are written, and one line names what isn't."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "bars":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    places = ["--bars-out", str(tmp_path / "bars"), "--fills-out", str(tmp_path / "fills")]
+    assert main(["replay", str(tape), "--strategy", "rules", *SET, *places, *form]) == 2
+    printed = capsys.readouterr()
+    assert f"error: {tmp_path / 'bars'}: can't be written (No space left on device)" in printed.err
+    assert ("net_pnl" if form else "net P&L") in printed.out
+    assert pq.read_table(tmp_path / "fills").num_rows > 0
+    assert os.listdir(tmp_path) == ["fills"]
