@@ -118,13 +118,20 @@ SCHEMAS: Final = {
     "equity": EQUITY_SCHEMA,
 }  # fmt: skip
 """Of the tables that a replay writes, by name."""
+OTHERS: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".xlsx", ".xls", ".feather", ".arrow", ".html"})
+"""Ends of names of files that aren't Parquet."""
 
 
 def check_replaced(path: Path, name: str) -> None:
     """Raise `UsageError` where the table of this `name` (or, `ticks`, the tape) would destroy something else.
 
-    A table that another version wrote with fewer columns, or more, is still one; so is an empty file.
+    A table that another version wrote with fewer columns, or more, is still one; so is an empty file. So, too, for a name
+    that says that something else is wanted than what is written.
     """
+    if path.suffix.lower() in OTHERS:
+        raise UsageError(
+            f"{path}: Parquet is written, and this name says otherwise; expected one such as {name}.parquet"
+        )
     if not path.is_file() or not path.stat().st_size:
         return
     if name == "ticks":

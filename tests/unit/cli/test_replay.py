@@ -264,6 +264,12 @@ def test_an_outputs_disk_is_not_the_tapes(capsys: Capture, tape: Path) -> None:
     assert tape.read_bytes() == before
 
 
+def test_a_name_that_says_csv_is_no_place_for_parquet(capsys: Capture, tape: Path, tmp_path: Path) -> None:
+    """Before the replay, not when somebody opens it."""
+    line = refusal(capsys, "replay", str(tape), "--trades-out", str(tmp_path / "t.CSV"))
+    assert line.endswith("t.CSV: Parquet is written, and this name says otherwise; expected one such as trades.parquet")
+
+
 @pytest.mark.parametrize("option", ["bars", "fills", "trades", "decisions", "equity", "ticks"])
 @pytest.mark.parametrize("there", ["journal", "tape", "text", "other table"])
 def test_an_output_destroys_nothing_else(capsys: Capture, tape: Path, tmp_path: Path, option: str, there: str) -> None:
