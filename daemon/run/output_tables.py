@@ -125,8 +125,8 @@ OTHERS: Final = frozenset({".csv", ".tsv", ".txt", ".json", ".xlsx", ".xls", ".f
 def check_replaced(path: Path, name: str) -> None:
     """Raise `UsageError` where the table of this `name` (or, `ticks`, the tape) would destroy something else.
 
-    A table that another version wrote with fewer columns, or more, is still one; so is an empty file. So, too, for a name
-    that says that something else is wanted than what is written.
+    A table that another version wrote with fewer columns, or more, is still one; so is an empty file. The same for a
+    name that says that something else is wanted than what is written.
     """
     if path.suffix.lower() in OTHERS:
         raise UsageError(
