@@ -243,7 +243,7 @@ def test_a_time_of_day_may_be_a_duration(tmp_path: Path, unit: str) -> None:
 @pytest.mark.parametrize(
     ("head", "what"),
     [
-        (gzip.compress(b"ts_event,symbol,ltp\n"), "gzip"),
+        (gzip.compress(b"ts_event,symbol,ltp\n", mtime=0), "gzip"),
         (b"PK\x03\x04\x14\0", "zip"),
         (bz2.compress(b"ts_event"), "bzip2"),
         (b"\x28\xb5\x2f\xfd\0", "zstd"),
