@@ -160,15 +160,15 @@ def _is_table(path: Path, names: set[str]) -> bool:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """As Parquet, whole or not at all. Raises `UsageError`."""
-    place = path.resolve()
-    fresh = place.with_name(f".{place.name}.new")
+    target = path.resolve()
+    fresh = target.with_name(f".{target.name}.new")
     try:
-        if place.exists() and not place.is_file():  # a pipe, a device
-            pq.write_table(table, place)
+        if target.exists() and not target.is_file():  # a pipe, a device
+            pq.write_table(table, target)
             return
         try:
             pq.write_table(table, fresh)
-            os.replace(fresh, place)
+            os.replace(fresh, target)
         finally:
             fresh.unlink(missing_ok=True)
     except OSError as error:
