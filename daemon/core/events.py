@@ -27,6 +27,8 @@ CANDIDATE = "canary:"
 
 EXTERNAL = "external"
 """The strategy of orders that somebody else placed in our account."""
+BY_HAND = (MANUAL, EXTERNAL)
+"""Strategies of orders that a person placed: they rest until somebody takes them off, or the session is squared off."""
 
 SETTLEMENT = "settlement"
 """The strategy of what the exchange does with a contract that is held when it ends."""

@@ -21,6 +21,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.errors import SettingsError
 from daemon.core.events import (
+    BY_HAND,
     EXTERNAL,
     ITSELF,
     PROTECTION,
@@ -43,7 +44,7 @@ from daemon.orders.broker import Broker
 from daemon.orders.canceller import Canceller
 from daemon.orders.durability import Durable
 from daemon.orders.live_book import LiveBook
-from daemon.orders.paper_execution import BY_HAND, rests
+from daemon.orders.paper_execution import rests
 from daemon.orders.pushes import Disconnected, OrderPush, TradePush
 from daemon.orders.reconciler import RECOVERY_PAUSE_S, SHORTEST_PAUSE_S, Reconciler
 from daemon.orders.sender import Sender

@@ -19,8 +19,7 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, OWN_TIME, Clock, ReplayClock, VenueTime
 from daemon.core.events import (
-    EXTERNAL,
-    MANUAL,
+    BY_HAND,
     PROTECTION,
     SETTLEMENT,
     CancelOrder,
@@ -50,9 +49,6 @@ from daemon.orders.settlement import Settlement
 
 NEVER = 2**63 - 1
 """Later than any time."""
-
-BY_HAND = (EXTERNAL, MANUAL)
-"""Whose orders rest until somebody takes them off, or the session is squared off."""
 
 
 def hangs_together(intent: OrderIntent) -> bool:

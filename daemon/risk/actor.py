@@ -360,7 +360,7 @@ class RiskActor(Actor):
 
     def _protect(self, symbol: str, ts: int) -> None:
         """Stop and target of what is held are on the market, or make room for an exit."""
-        if not self._in_session(ts) or self._is_in_doubt(symbol, ts):
+        if not self._in_session(ts) or self._unsettled.is_in_doubt(symbol, ts):
             return
         protector = self._protector
         if protector.waits(symbol) and not protector.holds_up(symbol):
@@ -373,13 +373,9 @@ class RiskActor(Actor):
 
     def _protect_all(self, ts: int) -> None:
         for symbol in self.book.protected():
-            if not self._why_closing(symbol, ts) and not self._is_in_doubt(symbol, ts):
+            if not self._why_closing(symbol, ts) and not self._unsettled.is_in_doubt(symbol, ts):
                 self._protector.watch(symbol, ts)
             self._protect(symbol, ts)
-
-    def _is_in_doubt(self, symbol: str, ts: int) -> bool:
-        """Whether nobody knows how many are held: after a corporate action, or before the day's first price tells."""
-        return symbol in self.book.unsettled or self._unsettled.held_over.is_unseen(symbol, ts)
 
     def _go_on(self, symbol: str) -> None:
         """Stop and target are off the market: what waited for that is done, as far as there is still anything held."""

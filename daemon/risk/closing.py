@@ -206,7 +206,7 @@ class Closing:
         for symbol, owed in list(self.owed.of.items()):
             if self.owed.settle_done(symbol, self._book.of(symbol).position):
                 continue
-            in_doubt = symbol in self._book.unsettled or self._unsettled.held_over.is_unseen(symbol, now)
+            in_doubt = self._unsettled.is_in_doubt(symbol, now)
             if not in_doubt and not self._book.legs(symbol) and self.retries.due(symbol, now):
                 self.close(symbol, owed.reason, now)
 

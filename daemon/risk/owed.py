@@ -13,9 +13,8 @@ import structlog
 
 from daemon.core.clock import Clock
 from daemon.core.events import (
-    EXTERNAL,
+    BY_HAND,
     ITSELF,
-    MANUAL,
     PROTECTION,
     CancelOrder,
     Event,
@@ -29,7 +28,7 @@ log = structlog.get_logger("risk")
 
 def takes_back(event: CancelOrder, intent: OrderIntent) -> bool:
     """Whether a person takes a strategy's exit, or another try of one, off the market: it isn't wanted any more."""
-    theirs = intent.strategy in (MANUAL, EXTERNAL, PROTECTION)
+    theirs = intent.strategy in (*BY_HAND, PROTECTION)
     return event.who != ITSELF and intent.reduces and not theirs
 
 

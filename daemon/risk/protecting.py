@@ -18,9 +18,9 @@ import structlog
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
+    BY_HAND,
     EXTERNAL,
     ITSELF,
-    MANUAL,
     PROTECTION,
     CancelOrder,
     Decision,
@@ -48,7 +48,6 @@ GATHER_NS: Final = NS_PER_S
 """While an entry still fills its parts are protected together, so often at most: each costs the venue two orders."""
 PASSED_NS: Final = 5 * NS_PER_S
 """So long may the price be beyond a stop that isn't done."""
-_BY_HAND: Final = (MANUAL, EXTERNAL)
 
 
 class Hands(msgspec.Struct, frozen=True):
@@ -266,4 +265,4 @@ def _is_lost(intent: OrderIntent) -> bool:
 
 def _is_entry(intent: OrderIntent) -> bool:
     """Whether a strategy's order opens a position or adds to one."""
-    return not intent.reduces and intent.strategy not in _BY_HAND
+    return not intent.reduces and intent.strategy not in BY_HAND

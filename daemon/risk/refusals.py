@@ -16,7 +16,14 @@ from typing import Final
 import msgspec
 
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import EXTERNAL, MANUAL, PROTECTION, OrderCancelled, OrderIntent, OrderRejected, OrderType
+from daemon.core.events import (
+    BY_HAND,
+    PROTECTION,
+    OrderCancelled,
+    OrderIntent,
+    OrderRejected,
+    OrderType,
+)
 from daemon.risk.owed import OwedExits
 
 RETRY_NS: Final = NS_PER_S
@@ -35,7 +42,6 @@ _NUMBERS: Final = re.compile(r"[\d.,]+")
 RISK: Final = "risk"
 """The strategy of exits that this stage wants by itself, and asks for until nothing is held."""
 
-_BY_HAND: Final = (MANUAL, EXTERNAL)
 NEVER_LEFT: Final = "not sent:"
 """How the reason begins of an order that didn't leave the machine."""
 _TOO_LARGE: Final = re.compile(
@@ -89,14 +95,14 @@ class ExitRetries:
         """Note the end of an order; whether it is news: an exit at market that the venue ended by itself."""
         asked = event.order_id in self._asked_off
         self._asked_off.discard(event.order_id)
-        if asked or not intent.reduces or intent.type is not OrderType.MARKET or intent.strategy in _BY_HAND:
+        if asked or not intent.reduces or intent.type is not OrderType.MARKET or intent.strategy in BY_HAND:
             return False
         self.owe(intent)
         return self.note(intent.symbol, event.reason, now)
 
     def owe(self, intent: OrderIntent) -> None:
         """A strategy's exit is to be tried again, until it is done or taken back."""
-        if intent.strategy not in (*_BY_HAND, RISK) and intent.order_id not in self._taken_back:
+        if intent.strategy not in (*BY_HAND, RISK) and intent.order_id not in self._taken_back:
             self._owed.owe(intent.symbol, intent.side, intent.reason)
 
     def take_back(self, order_ids: Iterable[str]) -> None:

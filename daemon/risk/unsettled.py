@@ -46,6 +46,10 @@ class Unsettled:
         self._counted_anew: dict[str, str] = {}
         """The date of the newest action for which a symbol was counted anew."""
 
+    def is_in_doubt(self, symbol: str, ts: int) -> bool:
+        """Whether nobody knows how many are held: after a corporate action, or before the day's first price tells."""
+        return symbol in self.book.unsettled or self.held_over.is_unseen(symbol, ts)
+
     def watch(self, symbol: str) -> None:
         """A position has changed: one that is flat has nothing to be settled."""
         position = self.book.of(symbol).position

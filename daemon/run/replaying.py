@@ -286,21 +286,24 @@ class Replay:
             (outputs.decisions, partial(decisions_table, self._decisions)),
             (outputs.equity, partial(equity_table, summary.equity)),
         ]
-        for path, table in tables:
-            if path is not None:
-                try:
-                    write_table(table(), path)
-                except UsageError as error:
-                    failed.append(str(error))
-        if self.outputs.report is not None:
+        writes: list[Callable[[], object]] = [
+            partial(_write_made, table, path) for path, table in tables if path is not None
+        ]
+        if outputs.report is not None:
             from daemon.report.html import write_report
 
+            writes.append(partial(write_report, outputs.report, summary, self.chronicle.shown()))
+        for write in writes:
             try:
-                write_report(self.outputs.report, summary, self.chronicle.shown())
+                write()
             except UsageError as error:
                 failed.append(str(error))
         if failed:
             raise UsageError("; ".join(failed))
+
+
+def _write_made(table: Callable[[], pa.Table], path: Path) -> None:
+    write_table(table(), path)
 
 
 def _check_journal(path: Path) -> None:

@@ -15,8 +15,7 @@ from daemon.core.actor import Actor
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
-    EXTERNAL,
-    MANUAL,
+    BY_HAND,
     Bar,
     Complexity,
     Decision,
@@ -138,7 +137,7 @@ class Shadows:
         bus.tap((Complexity,), self._asked, where=lambda complexity: not self._legs.holds(complexity.symbol))
         bus.tap(HEARD, self._hear)
         bus.tap((Decision,), self._decided)
-        bus.tap((OrderIntent,), self._by_hand, where=lambda intent: intent.strategy in (EXTERNAL, MANUAL))
+        bus.tap((OrderIntent,), self._by_hand, where=lambda intent: intent.strategy in BY_HAND)
         bus.tap((TradingStateChanged,), self._note_state)
         if self._around.replay:
             self.actors = (Barrier(bus, self.everyone, self._board),)
