@@ -119,5 +119,5 @@ def costs(summary: ReplaySummary) -> str:
     ]  # fmt: skip
     gross = summary.net_pnl + summary.costs
     share = percent(float(summary.costs / abs(gross)), 1) if gross else ABSENT
-    rows.append(("<b>All</b>", "", rupees(summary.costs), f"{share} of gross"))
+    rows.append(("<b>All</b>", "", rupees(summary.costs), _unbroken(f"{share} of gross")))
     return table(("Kind", "", "Paid", "Share"), rows, figures=2)
