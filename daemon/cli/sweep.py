@@ -46,7 +46,7 @@ def sweep(
 ) -> None:
     """Try settings over tapes, instruments and seeds; killed and begun again it ends with the same table."""
     from daemon.feed.replay import Tapes
-    from daemon.report.sweep import write_sweep
+    from daemon.report.sweep import NONE_EARNS, write_sweep
     from daemon.run.fleet import fleet_of
     from daemon.run.latency import parse_latency
     from daemon.run.output_tables import write_table
@@ -77,6 +77,8 @@ def sweep(
     _show(rows, metric)
     every = ", all that there are" if made.trials < trials else ""
     typer.echo(f"{len(rows)} trials{every}; not luck: the deflated Sharpe ratio of so many")
+    if not any(row.earns for row in rows):
+        typer.echo(f"{NONE_EARNS}: the first is the least bad, and nothing to trade")
     for name in ("trials.parquet", "sweep.html"):
         typer.echo(f"wrote {out / name}")
 
@@ -85,7 +87,10 @@ def _progress(rows: list[TrialRow], trials: int) -> None:
     from daemon.report.text import ratio
 
     best = rows[0]
-    found = f"best so far: trial {best.number}, {ratio(best.value)}" if best.trades else "none has traded yet"
+    if best.earns:
+        found = f"best so far: trial {best.number}, {ratio(best.value)}"
+    else:
+        found = "none better than to sit out yet" if any(row.trades for row in rows) else "none has traded yet"
     typer.echo(f"{len(rows)} of {trials} trials; {found}", err=True)
 
 

@@ -47,6 +47,16 @@ class TrialRow(msgspec.Struct, frozen=True, kw_only=True):
     costs: Decimal
 
     @property
+    def loses(self) -> bool:
+        """Whether sitting out is better, by all its sessions or by what it was tried for."""
+        return (self.sharpe or 0.0) < 0 or (self.value or 0.0) < 0
+
+    @property
+    def earns(self) -> bool:
+        """Whether it was played on everything, and what came of it is more than nothing."""
+        return self.state == "complete" and bool(self.trades) and not self.loses
+
+    @property
     def called(self) -> str:
         """Its number, and what there is to say of it: `4 (swapped)`."""
         return f"{self.number}{'' if self.state == 'complete' else f' ({self.state})'}"
@@ -63,6 +73,9 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a program made up any of the ticks."""
     sessions: int
     """Of a trial that was played on everything."""
+
+
+NONE_EARNS = "no trial did better than to sit out"
 
 
 def write_sweep(path: Path, ranked: Sequence[TrialRow], tried: Tried) -> None:
@@ -95,7 +108,7 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     body = [
         f"<main>\n<h1>Sweep of {escape(tried.strategy)}<span>{whole(len(ranked))} trials</span></h1>",
         f'<div class="facts">{escape(tried.on)}</div>',
-        banners(_warnings(tried)),
+        banners(_warnings(ranked, tried)),
         f"<p>The best of {whole(len(ranked))} trials looks better than it is, for it was picked. <b>Not luck</b> is "
         "the deflated Sharpe ratio: the probability that a trial's ratio is above the best that so many tries bring "
         "out by chance. A good trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
@@ -105,9 +118,13 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     return document("Sweep", "\n".join(body))
 
 
-def _warnings(tried: Tried) -> list[str]:
+def _warnings(ranked: Sequence[TrialRow], tried: Tried) -> list[str]:
     """What a reader must know before the first number."""
     lines = []
+    if not any(row.earns for row in ranked):
+        lines.append(
+            f"<b>{NONE_EARNS.capitalize()}.</b> The first of the ranking is the least bad, and nothing to trade."
+        )
     if tried.simulated:
         lines.append("<b>Simulated tape.</b> The ticks are made up by a program; nothing here is a market result.")
     if 0 < tried.sessions < FEW_SESSIONS:

@@ -341,10 +341,15 @@ def cell_of(summary: ReplaySummary, metric: str, windows: int) -> Cell:
 
 
 def ranked(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The best first: those that were played on everything, by how sure it is that they aren't luck, then by value."""
-    return sorted(
-        rows, key=lambda row: (row.state != "complete", -(row.deflated or 0.0), -(row.value or 0.0), row.number)
-    )
+    """The best first: those that were played on everything, by how sure it is that they aren't luck, then by value.
+
+    One that lost is worse than any that sat out, however sure that is.
+    """
+
+    def place(row: TrialRow) -> tuple[bool, bool, float, float, int]:
+        return (row.state != "complete", row.loses, -(row.deflated or 0.0), -(row.value or 0.0), row.number)
+
+    return sorted(rows, key=place)
 
 
 def _key(params: dict[str, Any]) -> str:

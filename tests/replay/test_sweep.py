@@ -87,7 +87,7 @@ def test_what_can_t_be_had_together_is_refused_and_counts(tape: Path, tmp_path: 
     ]
     assert rows[-1].state == "refused"
     assert rows[0].deflated is not None
-    assert all((row.deflated or 0) <= rows[0].deflated for row in rows)
+    assert [row.net_pnl > 0 for row in rows] == [True, False, False, False]  # one of those that lost is "less luck"
     page = render(rows, sweep.tried(simulated=True))
     assert "Sweep of rules<span>4 trials" in page
     assert "t.parquet · order latency zero" in page
@@ -114,6 +114,23 @@ def test_a_ruin_is_no_value_of_0(tape: Path, tmp_path: Path) -> None:
     ]
     assert (rows[1].value, rows[1].worst, rows[1].sharpe, rows[1].deflated) == (None, None, None, None)
     assert rows[1].net_pnl < -5000
+
+
+def test_who_sat_out_ranks_above_who_lost(
+    tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However sure the loss is; and command and page say that none did better than that."""
+    monkeypatch.chdir(tmp_path)
+    dear = ["--set", "broker.paper.slippage_bp=90", "--param", "strategy.rules.min_bars=5,5000"]
+    overrides = [word for setting in LIVELY for word in ("--set", setting)]
+    assert main(["sweep", str(tape), "-o", "s", "--sampler", "grid", "--trials", "2", *dear, *overrides]) == 0
+    out, told = capsys.readouterr()
+    rows = pq.read_table("s/trials.parquet").to_pylist()
+    assert [(row["strategy.rules.min_bars"], row["trades"] > 0) for row in rows] == [("5000", False), ("5", True)]
+    assert rows[1]["sharpe"] < 0
+    assert "no trial did better than to sit out: the first is the least bad, and nothing to trade" in out
+    assert "2 of 2 trials; none better than to sit out yet" in told
+    assert "No trial did better than to sit out." in Path("s/sweep.html").read_text(encoding="utf-8")
 
 
 def test_what_another_strategy_won_is_not_the_trials(tape: Path, tmp_path: Path) -> None:
