@@ -26,7 +26,8 @@ SLOW_FOLDERS = frozenset({"integration", "replay", "simulation"})
 SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 """Who asks for these builds, has the native kernel built, trains, or has a process started."""
 TRACED = ("unit/", "conformance/")
-"""Coverage is counted here: whole days and properties walk the same lines again and again, for half as long again."""
+"""Coverage is counted here, and of a test with parameters for the first: what is traced takes twice as long, and whole
+days, properties and further parameters walk the same lines again and again."""
 CHILDREN = pytest.StashKey[int]()
 
 
@@ -67,13 +68,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """A test is slow by what it does: where it lies, and which fixtures it asks for."""
     if hasattr(config, "workerinput"):
         _spread(items)
-    here = Path(__file__).parent
+    here, seen = Path(__file__).parent, set()
     for item in items:
-        place = item.path.relative_to(here)
+        place, name = item.path.relative_to(here), item.nodeid.partition("[")[0]
         if not SLOW_FOLDERS.isdisjoint(place.parts) or not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
-        if item.get_closest_marker("hypothesis") is not None or not str(place).startswith(TRACED):
+        if name in seen or item.get_closest_marker("hypothesis") is not None or not str(place).startswith(TRACED):
             item.add_marker("no_cover")
+        seen.add(name)
 
 
 def _spread(items: list[pytest.Item]) -> None:

@@ -27,6 +27,8 @@ HEARD: Final = 0.5
 """In so many of them somebody listens to the stream of events."""
 ON_A_BAD_DISK: Final = 0.35
 """In so many of them something befalls the small files."""
+FORGETFUL: Final = 0.15
+"""In so many of them a process ends just as an exit has to wait."""
 GRADUAL: Final = 0.5
 """In so many of them a migration, where one goes on, has come to the share before."""
 ACTIVE_WITHIN_S: Final = 130.0
@@ -255,6 +257,10 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     listening = random.Random(f"heard:{seed}:{aim}")
     if any(action.do.startswith(SERVED) for action in actions) and listening.random() < HEARD:
         actions += [_action(listening, Do.CONTROL_HEARD) for _ in range(1 + listening.randrange(2))]
+    owing = random.Random(f"owed:{seed}:{aim}")
+    if owing.random() < FORGETFUL:
+        death = _action(owing, owing.choice(DEATHS))
+        actions.append(msgspec.structs.replace(death, at=WARM_UP_S, after="ExitOwed"))
     actions.sort(key=lambda action: action.at)
     shuffled, limits = rng.random() < 0.7, rng.random() < 0.5
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY

@@ -30,6 +30,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.risk.actor import RiskActor
+from daemon.risk.owed import OwedExits
 from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.own import OwnStrategy
@@ -170,6 +171,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "halt_lets_entries_work": (LiveExecutionActor, "cancel_entries", _nothing),
     "restart_distrusts_nothing": (LiveExecutionActor, "_distrust", _nothing),
     "halt_forgotten_at_restart": (RiskActor, "restore", _nothing),
+    "owed_exits_forgotten_at_restart": (OwedExits, "restore", _nothing),
     "missed_fills_stay_missed": (LiveBook, "compare", _without_trades),
     "silence_is_sent_again": (FyersBroker, "submit", _once_more),
     "failures_answer_nobody": (StrategyActor, "_publish", _but_failures),
