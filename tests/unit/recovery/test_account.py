@@ -574,6 +574,7 @@ def test_what_was_carried_over_a_night_is_closed_though_the_day_has_begun() -> N
         ([], {SBIN: "carried over from an earlier session"}),
         (trade(3, Side.SELL, ts=OPEN + DAY), {}),
         ([Resume(ts=OPEN + DAY, reason="by hand")], {}),
+        ([Resume(ts=OPEN + DAY, reason="a token", automatic=True)], {SBIN: "carried over from an earlier session"}),
     ):
         account = Account(CASH)
         account.fold([*trade(1), *other, *after])

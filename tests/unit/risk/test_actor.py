@@ -292,6 +292,18 @@ def test_one_that_can_t_be_sold_costs_no_other_its_new_position(desk: Desk, why:
     assert desk.actor.closing.why(RELIANCE) == ""
 
 
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_what_goes_on_by_itself_calls_off_no_closing(desk: Desk, by_itself: bool) -> None:
+    """A token came again: nobody has said that what was carried over, and couldn't be sold, may stay; a person has."""
+    desk.hold(100)
+    (left,) = [it for it in desk.tell(TimeAdvanced(ts=OPEN + DAY)) if isinstance(it, OrderIntent)]
+    desk.tell(OrderRejected(ts=OPEN + DAY, order_id=left.order_id, code=-16, reason="the token was refused"))
+    desk.tell(Halt(ts=OPEN + DAY + 1, reason="the token ended", automatic=True))
+    desk.tell(Resume(ts=OPEN + DAY + 2, reason="on", automatic=by_itself))
+    assert desk.actor.closing.why(SBIN) == ("carried over from an earlier session" if by_itself else "")
+    assert len(closings(desk.tell(TimeAdvanced(ts=OPEN + DAY + MINUTE)))) == int(by_itself)
+
+
 def test_flatten_closes_reduces_and_keeps_at_it(desk: Desk) -> None:
     """All positions, at once and again until they are gone; no new risk until resumed."""
     desk.hold(100)
