@@ -47,6 +47,7 @@ DELETED_AT_ONCE = 2000
 NO_END = 2**62
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 """Primary codes of a file that another program holds."""
+_HELD = "another program holds it"
 _STARVED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, *_LOCKED)
 """Primary codes of what may pass by itself: the disk is full or doesn't answer, another program holds the file."""
 STANDS_S = 5.0
@@ -182,6 +183,11 @@ class Journal:
         """
         found = self._error or self._trouble or self._lost or self._stands()
         return f"journal {self._path}: {_words(found)}" if found else ""
+
+    @property
+    def held(self) -> str:
+        """How a `trouble` begins that passes by itself, as another program lets go."""
+        return f"journal {self._path}: {_HELD}"
 
     @property
     def doubt(self) -> str:
@@ -531,7 +537,7 @@ def _resolve(future: asyncio.Future[None], error: BaseException | None, path: Pa
 def _words(found: BaseException | str) -> str:
     """What stands in the way of a write, for a person."""
     code = getattr(found, "sqlite_errorcode", 0) & 0xFF
-    return f"another program holds it ({found})" if code in _LOCKED else str(found)
+    return f"{_HELD} ({found})" if code in _LOCKED else str(found)
 
 
 def _open(path: Path, safe: bool, database: Database) -> tuple[sqlite3.Connection, int]:

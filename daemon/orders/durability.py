@@ -28,6 +28,6 @@ async def may_leave(
         if waiting is not None:
             await waiting
     except JournalError as error:
-        publish(Halt(ts=clock.now_ns(), reason=f"the journal can't be written: {error}", automatic=True, who=ITSELF))
+        publish(Halt(ts=clock.now_ns(), reason=str(error), automatic=True, who=ITSELF))
         return intent.reduces
     return True

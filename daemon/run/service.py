@@ -45,6 +45,7 @@ from daemon.run.alerts import alert_desk
 from daemon.run.control import ControlService
 from daemon.run.gauges import build_of, gauges_of
 from daemon.run.greeting import greet
+from daemon.run.journal_watch import JournalWatch
 from daemon.run.log import set_level
 from daemon.run.notify import Notifier
 from daemon.run.process import on_ending
@@ -149,6 +150,7 @@ class Service:
             raise
         self.metrics = Metrics()
         self._calendar_watch = CalendarWatch(self.app.calendar)
+        self._journal_watch = JournalWatch(app.bus, app.journal) if app.journal is not None else None
         self._notifier = Notifier.from_environment(os.environ)
         self.app.bus.tap(MEASURED, self.metrics.record)
         self.app.bus.tap((InferenceMeasured,), self._measure)
@@ -283,7 +285,8 @@ class Service:
             lag_s = (now - before) / NS_PER_S - PULSE_S
             self.metrics.loop_lag(lag_s)
             self.view.monitor.loop_lag(lag_s)
-            self._watch_journal()
+            if self._journal_watch is not None:
+                self._journal_watch.look(self.app.plan.clock.now_ns())
             self._watch_recorder()
             self._calendar_watch.look(self.app.plan.clock.now_ns())
             interval_s = self._notifier.watchdog_interval_s
@@ -303,15 +306,6 @@ class Service:
             else:
                 log.info("decisions come again: the watchdog is fed")
         return self._still
-
-    def _watch_journal(self) -> None:
-        """Without a journal no new risk; what is held stays managed, and what happened waits in memory."""
-        app = self.app
-        trouble = app.journal.trouble if app.journal is not None else ""
-        if app.journal is not None and trouble:
-            app.journal.leave_word()
-        if trouble and app.risk.book.state is not TradingState.HALTED:
-            app.bus.publish(Halt(ts=app.plan.clock.now_ns(), reason=trouble, automatic=True, who=ITSELF))
 
     def _watch_recorder(self) -> None:
         """Without a tape trading goes on, unless the settings say that it shall not."""
