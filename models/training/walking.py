@@ -7,7 +7,6 @@ model has learned from a session that it is judged on, and a round that was trai
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from models.config import HRMSettings
 from models.errors import CheckpointError
 from models.hrm import HRM
 from models.training.batches import BatchSettings, Target, returns_between_fills
-from models.training.checkpointing import PATTERN, fingerprint, newest_state
+from models.training.checkpointing import fingerprint, forget, newest_state
 from models.training.errors import DataError, ResumeError, TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.files import FileData, Schedule, border_ns, divided, scheduled
@@ -32,13 +31,12 @@ from models.training.policy import follow, policies_by_depth
 from models.training.progress import MetricsFile, Observer, note
 from models.training.provenance import data_sha256, package_version
 from models.training.reference import pnl_bp
-from models.training.run import model_of, write_model
+from models.training.run import MODEL, model_of, origin, write_model
 from models.training.sessions import Sessions, join
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.training.source import StoredSource
 from models.training.trainer import Trainer, threads
 
-MODEL = "model.safetensors"
 MADE_OF = "round.json"
 METRICS = "metrics.jsonl"
 
@@ -133,12 +131,8 @@ def facts_of(one: Round, recipe: Recipe) -> dict[str, str]:
     On one kind of machine the same facts are the same bits; but for the memory limit, by which batches are cut into
     pieces: a run may go on under another, and sums are rounded otherwise then.
     """
-    digest = hashlib.sha256(repr((one.before.symbols, one.before.interval_s)).encode())
-    for name in ("bars", "ts_ns", "offsets", "symbol", "expected_bp", "cost_bp", "hours_ns"):
-        array = getattr(one.before, name)
-        digest.update(name.encode() + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
     begun = {key: data_sha256([artifact]) for key, artifact in _begun_with(recipe.training).items()}
-    made_of = {"border": one.name, "sessions": digest.hexdigest(), "hrmd": package_version(), **begun}
+    made_of = {"border": one.name, "sessions": one.before.sha256(), "hrmd": package_version(), **begun}
     return fingerprint(
         hierarchical_reasoning_model=recipe.hrm.model_dump(mode="json"),
         deep_supervision=recipe.supervision.model_dump(mode="json"),
@@ -179,6 +173,7 @@ def train_round(one: Round, recipe: Recipe, folder: Path, observers: Sequence[Ob
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, facts)
     training = recipe.training
+    made = origin(one.data, recipe.supervision, training)
     with threads(training.threads):  # of the estimate and of what the manifest is told, too
         source = StoredSource(one.before, training.min_sessions)
         trainer = Trainer(
@@ -192,7 +187,7 @@ def train_round(one: Round, recipe: Recipe, folder: Path, observers: Sequence[Ob
                 f"stopped at step {result.step} of the training to {one.border}: give the command again, it goes on"
             )
         manifest = write_model(
-            folder / MODEL, result.model, source, one.data, recipe.hrm, recipe.supervision, training, {}
+            folder / MODEL, result.model, source, one.data, recipe.hrm, recipe.supervision, training, {}, made
         )
     keep(folder, facts, manifest.sha256)
 
@@ -271,6 +266,5 @@ def _may_resume(folder: Path, facts: Mapping[str, str]) -> bool:
             return True
     except ResumeError:
         pass
-    for stale in folder.glob(PATTERN):
-        stale.unlink()
+    forget(folder)
     return False

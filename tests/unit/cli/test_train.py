@@ -68,6 +68,25 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
 
 
 @pytest.mark.slow
+def test_an_unfinished_run_is_gone_on_with_and_never_trained_over(tmp_path: Path, capsys: Capture) -> None:
+    """Killed before its model was written: a new run is refused, and --resume writes what would have been."""
+    place = ("train", "--out", str(tmp_path), "--sessions", "12")
+    assert call(*place) == 0
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    path.unlink()
+    capsys.readouterr()
+    assert call(*place) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error"))
+    assert line.startswith(f"error: --out {tmp_path}: an earlier training ended there after step 2 of 2; --resume goes")
+    assert not path.exists()
+    assert call(*place, "--resume") == 0
+    assert path.read_bytes() == whole
+    assert call(*place) == 0  # it has left its model: the next may begin
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.slow
 @pytest.mark.nightly
 def test_a_run_starts_from_a_shallower_one(tmp_path: Path, capsys: Capture) -> None:
     """A second layer is added to a trained model; one of another width is refused in one line."""

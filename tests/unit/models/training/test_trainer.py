@@ -185,6 +185,32 @@ def test_resume_refuses_other_data(
     make(hrm, training, sessions, tmp_path).run()
     with pytest.raises(ResumeError, match=r"data\.span_ns"):
         make(hrm, training, sessions.select(np.arange(10)), tmp_path).run(resume=True)
+    with pytest.raises(ResumeError, match=r"data\.sessions"):  # the same days at other prices
+        make(hrm, training, replace(sessions, bars=sessions.bars * 1.5), tmp_path).run(resume=True)
+
+
+def test_what_was_killed_behind_its_last_step_is_the_same_as_what_was_not(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """All steps are done and no model is written: the model and its validation come again."""
+    whole = make(hrm, training, sessions, tmp_path).run()
+    again = make(hrm, training, sessions, tmp_path).run(resume=True)
+    assert weights(again.model) == weights(whole.model)
+    assert whole.validation is not None
+    assert again.validation is not None
+    assert (again.validation.step, again.validation.pnl_bp) == (whole.validation.step, whole.validation.pnl_bp)
+
+
+def test_a_new_run_keeps_no_checkpoint_of_an_earlier_one(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A longer run was here: the new one can be gone on with, and is never rolled back to the other's weights."""
+    make(hrm, training, sessions, tmp_path).run()
+    shorter = training.model_copy(update={"steps": 4, "seed": 9})
+    whole = make(hrm, shorter, sessions, tmp_path / "alone").run()
+    stopped = make(hrm, shorter, sessions, tmp_path, StopAfter(2, signal.SIGTERM)).run()
+    assert stopped.step == 2
+    assert weights(make(hrm, shorter, sessions, tmp_path).run(resume=True).model) == weights(whole.model)
 
 
 class Poison:
@@ -193,6 +219,7 @@ class Poison:
     def __init__(self, source: StoredSource, step: int, times: int) -> None:
         self._source, self._step, self._times = source, step, times
         self.symbols, self.intervals, self.span_ns = source.symbols, source.intervals, source.span_ns
+        self.content = source.content
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, np.ndarray]:
         """Spoil the expectations, which the target reads."""
