@@ -38,6 +38,8 @@ from models.training.trainer import Trainer, TrainResult, Validation
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
 MODEL = "model.safetensors"
+VALIDATED = "validated"
+"""Under which a manifest's settings keep the first and last day that was validated on."""
 LOOKING_BACK = (
     "the model sees its training sessions again: what is usual there, when to stop thinking, what values come to"
 )
@@ -96,6 +98,8 @@ def train(
     watching = observers if group.rank == 0 else ()
     made = origin(data, supervision, training)
     source, validation = sources(data, training, watching)
+    if isinstance(data, FileData):
+        made = made.model_copy(update={"settings": {**made.settings, VALIDATED: list(days_of(validation.sessions))}})
     trainer = Trainer(
         hrm,
         supervision,
@@ -185,6 +189,12 @@ def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingS
         data_sha256=data_sha256(data.files),
         settings=settings | {"intervals_s": list(data.intervals_s), "border": data.border.isoformat()},
     )
+
+
+def days_of(sessions: Sessions) -> tuple[str, str]:
+    """First and last day of sessions, ISO."""
+    start = sessions.start_ns()
+    return day_of(int(start.min())), day_of(int(start.max()))
 
 
 def usual(data: Data, source: Source, hrm: HRMSettings, training: TrainingSettings) -> NoveltyStatistics | None:

@@ -281,6 +281,10 @@ class Trainer:
         self._tell(report)
         if self._step == self._training.steps and pnl[-1] < self._best:
             self._tell(NoteReport(self._step, "worse", self._earlier_was_better(pnl[-1])))
+        kept = self._best if self._training.select is Select.BEST else pnl[-1]
+        if self._step == self._training.steps and kept <= 0:
+            text = f"the model earned {kept:.2f} bp a session after costs: no more than sitting out"
+            self._tell(NoteReport(self._step, "worthless", text))
         if self._stale == self._training.guard.patience:
             text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
             self._tell(NoteReport(self._step, "slow", text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,23 @@ def test_an_unfinished_run_is_gone_on_with_and_never_trained_over(tmp_path: Path
     assert path.read_bytes() == whole
     assert call(*place) == 0  # it has left its model: the next may begin
     assert path.read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_two_processes_give_one_answer(tmp_path: Path) -> None:
+    """Under torchrun the first of them says it."""
+    settings = [part for setting in SHORT for part in ("--set", setting)]
+    command = [sys.executable, "-m", "daemon", "train", "--out", str(tmp_path), "--sessions", "12", "--json", *settings]
+    base = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541", "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(command, env={**base, "RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=120) for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], said
+    assert json.loads(said[0][0])["finished"]
+    assert said[1][0] == b""
 
 
 @pytest.mark.slow

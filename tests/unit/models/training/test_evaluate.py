@@ -182,6 +182,8 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     assert result.shares == {}
     assert result.family is None
     assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
+    held = [cell.trades for cell in result.cells if cell.trader == "buy and hold"]
+    assert held == [2 / result.sessions] * 3  # each of two instruments is bought once
     on = run.judged_on(files(tmp_path), data.sessions, ())
     assert on.startswith("ABC.parquet, stored, sessions from 2019-01-26")
     seen = replace(result, on_training_data="a <tiny> was trained on that")
@@ -293,6 +295,7 @@ def test_a_stopped_run_has_no_artifact_until_it_is_resumed(
     assert "validation_bp_depth_1" in done.manifest.metrics
     assert done.manifest.origin is not None
     assert done.manifest.origin.data_sha256 == data_sha256(data.files)
+    assert done.manifest.origin.settings["validated"] == ["2019-02-07", "2019-02-10"]
     assert "rb_share_depth_1" not in done.manifest.metrics
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,11 @@ from models.training.progress import NoteReport, Report, StepReport, ValidationR
 from models.training.reference import simulated_sessions
 from models.training.sessions import Sessions
 from models.training.settings import (
+    CostStep,
     DeepSupervisionSettings,
     GuardSettings,
     HaltTarget,
+    ObjectiveSettings,
     Optimizer,
     OptimizerSettings,
     Precision,
@@ -113,6 +116,22 @@ def test_a_validation_of_sessions_without_drift_has_no_share(
     reports = [note for note in notes if isinstance(note, ValidationReport)]
     assert reports
     assert all(report.share is None and np.isfinite(report.pnl_bp).all() for report in reports)
+
+
+@pytest.mark.parametrize(("cost_bp", "said"), [(0.0, False), (100.0, True)])
+def test_a_model_that_earns_no_more_than_sitting_out_says_so(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path, cost_bp: float, *, said: bool
+) -> None:
+    """At its end, of the weights that are kept."""
+    notes = Notes()
+    objective = ObjectiveSettings(costs=(CostStep(since=date(1990, 1, 1), cost_bp=cost_bp),))
+    dear = training.model_copy(update={"objective": objective, "guard": GuardSettings(explode_factor=1e6)})
+    run = make(hrm, dear, sessions, tmp_path, notes).run()
+    assert run.validation is not None
+    assert (run.validation.pnl_bp[-1] <= 0) is said
+    told = [note.text for note in notes if isinstance(note, NoteReport) and note.kind == "worthless"]
+    earned = f"the model earned {run.validation.pnl_bp[-1]:.2f} bp a session after costs: no more than sitting out"
+    assert told == [earned] * said
 
 
 def test_watching_changes_nothing_and_sees_every_step(
