@@ -127,6 +127,8 @@ class Evaluation:
     on_training_data: str = ""
     windows: Sequence[stats.GroupRow] = ()
     """The adaptive model by window of a walk forward, as ``regimes``; each is another model's."""
+    unlike: float = math.nan
+    """Share of decisions in a market that the model doesn't know (`unlike_share`): these figures trade there."""
 
 
 @dataclass(frozen=True, eq=False)

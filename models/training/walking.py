@@ -20,6 +20,7 @@ from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.errors import CheckpointError
 from models.hrm import HRM
+from models.manifest import Manifest
 from models.training.batches import BatchSettings, Target, returns_between_fills
 from models.training.checkpointing import fingerprint, forget, newest_state
 from models.training.errors import DataError, ResumeError, TrainingError
@@ -81,6 +82,7 @@ class Fold:
 
     border: date
     model: HRM
+    manifest: Manifest
     artifact: Path
     after: Sessions
 
@@ -215,8 +217,7 @@ def walk_forward(
 def folds_of(rounds: Sequence[Round], folder: Path) -> list[Fold]:
     """The rounds with their models, as they are on disk: those that a daemon would decide with."""
     return [
-        Fold(one.border, load_model(folder / one.name / MODEL)[0], folder / one.name / MODEL, one.after)
-        for one in rounds
+        Fold(one.border, *load_model(folder / one.name / MODEL), folder / one.name / MODEL, one.after) for one in rounds
     ]
 
 
