@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -37,7 +37,7 @@ class PPOManifest(BaseModel):
     features: FeatureSettings
     feature_schema: FeatureSchema
     interval: str
-    metrics: Mapping[str, float] = {}
+    metrics: Mapping[str, FiniteFloat] = {}
     sha256: str = ""
 
 
@@ -140,15 +140,36 @@ class PPOPolicy:
             raise CheckpointError(f"{path}: the hash does not match; the file was changed")
         if manifest.feature_schema != FeatureSchema.of(manifest.features):
             raise CheckpointError(f"{path}: made for feature schema {manifest.feature_schema.version}")
-        count = len(tensors) // 2
-        layers = [(tensors[f"layer{i}.weight"], tensors[f"layer{i}.bias"]) for i in range(count)]
-        return cls(layers, manifest)
+        return cls(_layers(path, tensors, observation_width(manifest.features)), manifest)
 
     def _tensors(self) -> dict[str, Floats]:
         out: dict[str, Floats] = {}
         for i, (weight, bias) in enumerate(self._layers):
             out[f"layer{i}.weight"], out[f"layer{i}.bias"] = weight, bias
         return out
+
+
+def _layers(path: Path, tensors: Mapping[str, Floats], inputs: int) -> list[tuple[Floats, Floats]]:
+    """Weights and biases in order, where one layer hands on what the next one reads and every value is finite."""
+    names = [f"layer{i}.{part}" for i in range(max(len(tensors) // 2, 1)) for part in ("weight", "bias")]
+    if odd := sorted(tensors.keys() ^ set(names)):
+        raise CheckpointError(f"{path}: tensors missing or not asked for: {', '.join(odd[:4])} ({len(odd)} in all)")
+    for name in names:
+        if tensors[name].dtype != np.float32:
+            raise CheckpointError(f"{path}: {name} is of type {tensors[name].dtype}, expected float32")
+        if not np.isfinite(tensors[name]).all():
+            raise CheckpointError(f"{path}: {name} holds a value that is not finite")
+    layers = [(tensors[weight], tensors[bias]) for weight, bias in zip(names[::2], names[1::2], strict=True)]
+    width = inputs
+    for index, (weight, bias) in enumerate(layers):
+        outputs = len(VALID_ACTIONS[0]) if index == len(layers) - 1 else bias.size
+        if weight.shape != (outputs, width) or bias.shape != (outputs,):
+            shapes = f"{weight.shape} and {bias.shape}"
+            raise CheckpointError(
+                f"{path}: layer{index}'s weight and bias are {shapes}, expected {(outputs, width)} and {(outputs,)}"
+            )
+        width = outputs
+    return layers
 
 
 def _sha256(manifest: PPOManifest, tensors: Mapping[str, Floats]) -> str:

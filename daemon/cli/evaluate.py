@@ -69,7 +69,7 @@ def evaluate(
     from daemon.report.evaluation import Subject, write_page
     from daemon.report.shell import check_page
     from models.checkpoint import load_model
-    from models.errors import ModelError
+    from models.errors import InvalidOutput, ModelError
     from models.ppo import PPOPolicy
     from models.training.baselines import fit_lightgbm, fit_model
     from models.training.batches import BatchSettings, Target
@@ -78,6 +78,7 @@ def evaluate(
     from models.training.pages import document, tables
     from models.training.policy import ppo_positions
     from models.training.run import SimulatedData, evaluation_data, judged_on
+    from models.training.unlike import unlike_share
 
     if report is not None:
         check_page(report / "evaluation.html")
@@ -136,6 +137,9 @@ def evaluate(
             values=manifest.values,
             thoughts=thoughts,
         )
+        evaluation = replace(evaluation, unlike=unlike_share([(manifest, data.sessions)], hrm.novelty))
+    except InvalidOutput as error:
+        raise ArtifactError(f"{model}: {error}") from None
     except ModelError as error:
         raise ArtifactError(str(error)) from None
     subject = Subject(

@@ -122,10 +122,11 @@ def calibrate(
     from models.errors import ModelError
     from models.training.finishing import halting_words
     from models.training.run import calibrated
+    from models.training.settings import FEWEST
 
     settings = settings_and_logs(config, overrides)
     if not settings.training_params.novelty_sessions:
-        raise UsageError("training_params.novelty_sessions: expected 1 or more to calibrate on, is 0")
+        raise UsageError(f"training_params.novelty_sessions: expected {FEWEST} or more to calibrate on, is 0")
     data = training_data(settings, bars or [], market, None, border)
     try:
         hrm, supervision = settings.hierarchical_reasoning_model, settings.deep_supervision

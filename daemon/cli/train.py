@@ -132,11 +132,14 @@ def train(
         "best_step": trained.result.best_step,
         "best_bp": trained.result.best_bp,
     }
-    if as_json:
+    if group.rank:
+        pass  # the first of the processes says it for all
+    elif as_json:
         print_json(answer)
     elif trained.artifact is not None:
         said = f"wrote {trained.artifact}{_said_best(trained.result)}"
-        typer.echo(f"{said}; try: hrmd {_next(bars, trained.artifact, border)}")
+        chosen = bool(bars) and settings.training_params.select == "best"
+        typer.echo(f"{said}; {_next(bars, trained.artifact, border, chosen=chosen)}")
     else:
         typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
     return 0 if trained.artifact is not None else INTERRUPTED
@@ -149,10 +152,15 @@ def _said_best(result: TrainResult) -> str:
     return f"; the best step was {result.best_step} of {result.step}, with {result.best_bp:.2f} bp a session"
 
 
-def _next(bars: list[Path] | None, artifact: Path, border: str) -> str:
-    """What to look at next: a model that knows recorded bars is scored on them, another on fresh sessions."""
+def _next(bars: list[Path] | None, artifact: Path, border: str, *, chosen: bool) -> str:
+    """What to look at next: a model that knows recorded bars is scored on them, another on fresh sessions.
+
+    Where its step was `chosen` by the sessions behind the border these are no test of it any more.
+    """
+    if chosen:
+        return f"what chose its step is no test of it: hrmd evaluate {artifact} BARS --border DATE, on later sessions"
     files = "".join(f" {path}" for path in bars or [])
-    return f"evaluate {artifact}{files}{f' --border {border}' if bars else ''}"
+    return f"try: hrmd evaluate {artifact}{files}{f' --border {border}' if bars else ''}"
 
 
 def _ppo(settings: Settings, data: Data, decisions: int, path: Path, as_json: bool) -> int:

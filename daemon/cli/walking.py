@@ -83,7 +83,8 @@ def train_walk_forward(
             hrm = recipe.hrm.within(recipe.supervision.segments)  # as deep as any of them decides
             best, earned = winner(folds, hrm, training)
             found = judged(rounds, training)
-            evaluation = _scored(settings, hrm, [fold.model for fold in folds], found, fleet)
+            networks, manifests = [fold.model for fold in folds], [fold.manifest for fold in folds]
+            evaluation = _scored(settings, hrm, networks, manifests, found, fleet)
         except ModelError as error:
             raise ArtifactError(str(error)) from None
     subject = _subject(out, len(folds), data, found)
@@ -134,7 +135,7 @@ def evaluate_walk_forward(
             found = replace(
                 as_live(found, settings.complexity_detection), on_training_data="; ".join(filter(None, said))
             )
-            evaluation = _scored(settings, hrm, networks, found, fleet)
+            evaluation = _scored(settings, hrm, networks, manifests, found, fleet)
         except ModelError as error:
             raise ArtifactError(str(error)) from None
     subject = _subject(folder, len(artifacts), data, found)
@@ -229,19 +230,23 @@ def _of_one_shape(
 
 
 def _scored(
-    settings: Settings, hrm: HRMSettings, networks: list[HRM], data: EvaluationData, fleet: Fleet | None
-) -> Evaluation:
+    settings: Settings, hrm: HRMSettings, networks: list[HRM], manifests: list[Manifest], data: EvaluationData,
+    fleet: Fleet | None,
+) -> Evaluation:  # fmt: skip
     """Each network on its own part of the sessions, all parts as one."""
     from models.training.batches import BatchSettings
     from models.training.evaluate import evaluate
+    from models.training.unlike import unlike_share
 
     training = settings.training_params
     batches = BatchSettings(hrm.features, training.fill, training.target)
     models = list(zip(networks, data.sets, strict=True))
-    return evaluate(
+    evaluation = evaluate(
         models, hrm, batches, data, seed=training.seed, scale_bp=training.objective.scale_bp,
         thoughts=asked_of(fleet, models, hrm, batches, data, settings),
     )  # fmt: skip
+    unlike = unlike_share(list(zip(manifests, data.sets, strict=True)), hrm.novelty)
+    return replace(evaluation, unlike=unlike)
 
 
 def asked_of(

@@ -28,6 +28,7 @@ from models.training.pages import (
     ratio_texts,
     spread_texts,
     texts,
+    unlike_words,
     window_texts,
     worst_words,
 )
@@ -102,6 +103,8 @@ def _warnings(evaluation: Evaluation, subject: Subject) -> str:
         lines.append("<b>Simulated market.</b> The sessions are made up by a program; nothing here is a market result.")
     if evaluation.on_training_data:
         lines.append(f"<b>On training data.</b> {escape(evaluation.on_training_data)}: it has seen the answers.")
+    if words := unlike_words(evaluation.unlike):
+        lines.append(f"<b>Another market.</b> {words}.")
     return banners(lines)
 
 

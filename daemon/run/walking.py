@@ -32,12 +32,12 @@ from models.training.errors import TrainingError
 from models.training.evaluate import Thought, think
 from models.training.files import divided, load
 from models.training.progress import MetricsFile, NoteReport, Report
+from models.training.run import MODEL
 from models.training.sessions import Sessions
 from models.training.settings import CostStep
 from models.training.trainer import threads
 from models.training.walking import (
     METRICS,
-    MODEL,
     Recipe,
     Round,
     changed_since,

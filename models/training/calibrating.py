@@ -26,10 +26,9 @@ from models.novelty import (
 from models.training.batches import BatchSettings, Flags, make_batch
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions
+from models.training.settings import FEWEST
 from models.vocabulary import Vocabularies
 
-FEWEST: Final = 40
-"""With fewer sessions nothing can be said of what is usual."""
 QUANTILE: Final = 0.995
 """Of held-in sessions that stay under the limits throughout."""
 WINDOW_QUANTILE: Final = 0.999
@@ -41,8 +40,11 @@ _AT_ONCE: Final = 100
 def calibrate(
     parts: Sequence[Sessions], settings: FeatureSettings, market: str, most: int = 8_000
 ) -> NoveltyStatistics:
-    """Return the statistics of at most `most` sessions, one set an interval. Raises DataError for too few of them."""
-    parts = [part.select(_evenly(len(part), most // len(parts))) for part in parts]
+    """Return the statistics of at most `most` sessions, one set an interval, and of `FEWEST` of each at least.
+
+    Raises DataError where there are fewer of them.
+    """
+    parts = [part.select(_evenly(len(part), max(most // len(parts), FEWEST))) for part in parts]
     count = sum(map(len, parts))
     if min(map(len, parts)) < FEWEST:
         raise DataError(f"{count} sessions to calibrate on, at least {FEWEST} of each interval are needed")

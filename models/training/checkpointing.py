@@ -103,6 +103,21 @@ def newest_state(folder: Path) -> TrainingState | None:
     return None
 
 
+def forget(folder: Path) -> None:
+    """Delete every checkpoint in a folder."""
+    for path in folder.glob(PATTERN):
+        path.unlink()
+
+
+def progress(folder: Path) -> tuple[int, int]:
+    """Steps that the run of a folder has done, and how many it is to do; 0 and 0 where nothing can be gone on with."""
+    try:
+        state = newest_state(folder)
+    except ResumeError:
+        return 0, 0
+    return (0, 0) if state is None else (state.step, int(state.fingerprint.get("training_params.steps", 0)))
+
+
 def fingerprint(**groups: Mapping[str, Any]) -> dict[str, str]:
     """Flatten nested settings to ``dotted.key: text``, to be compared at resume."""
     flat: dict[str, str] = {}

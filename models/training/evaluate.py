@@ -127,6 +127,8 @@ class Evaluation:
     on_training_data: str = ""
     windows: Sequence[stats.GroupRow] = ()
     """The adaptive model by window of a walk forward, as ``regimes``; each is another model's."""
+    unlike: float = math.nan
+    """Share of decisions in a market that the model doesn't know (`unlike_share`): these figures trade there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,10 +208,11 @@ def evaluate(
         family = family_shares(profits, "hrm", data.best_bp, data.family)
     held = {} if data.best_bp is not None else {cost: hold_bp(data.sessions, cost) for cost in COSTS_BP}
     market = market_regimes(data.sessions, returns, connected=data.best_bp is None)
+    bought = int(1 + np.count_nonzero(np.diff(data.sessions.symbol)))  # held from then on: once each
     return Evaluation(
         sessions=len(data.sessions),
         shares=shares,
-        cells=_cells(traders, told, returns, seed, held),
+        cells=_cells(traders, told, returns, seed, held, bought),
         regimes=stats.by_group(own, labels),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (hrm.max_segments * max(int(live), 1)),
@@ -313,11 +316,12 @@ def _cells(
     returns: Floats,
     seed: int,
     kept: Mapping[float, Floats],
+    bought: int,
 ) -> list[Cell]:
     """Return every trader at every cost; the deflated ratio counts all cells that trade as tries.
 
     ``told``: positions of those who are told of a cost, by the cost of a round trip; ``kept``: what holding over all
-    nights earns at a cost, where sessions follow on each other.
+    nights earns at a cost, where sessions follow on each other, having ``bought`` so often.
     """
     held = {(name, cost): told.get(cost, {}).get(name, own) for name, own in traders.items() for cost in COSTS_BP}
     profits = {(name, cost): pnl_bp(positions, returns, cost / 2) for (name, cost), positions in held.items()}
@@ -334,7 +338,7 @@ def _cells(
         cells.append(Cell(name, cost, stats.summary(pnl, trials, seed), float(turnover.mean()) / 2, control))
     nothing = stats.Control(math.nan, math.nan, math.nan, math.nan)  # days in another order are the same to a holder
     for cost, pnl in kept.items():
-        cells.append(Cell("buy and hold", cost, stats.summary(pnl, trials, seed), 1 / max(len(pnl), 1), nothing))
+        cells.append(Cell("buy and hold", cost, stats.summary(pnl, trials, seed), bought / len(pnl), nothing))
     return cells
 
 

@@ -96,6 +96,7 @@ def sessions_by_seeds(markets: list[HiddenRegimeMarket], each: int, seeds: Seque
 class FamilySource:
     """Unlimited members: every step draws new ones, and sessions of each from its first to its newest."""
 
+    content = ""
     stored = False
     symbols = (SYMBOL,)
     intervals = ("5m",)

@@ -6,14 +6,16 @@ evaluation says so.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from models.manifest import Manifest, TrainingSpan
 from models.training.errors import DataError
-from models.training.files import FileData, data_words, day_of, span_words
+from models.training.files import FileData, data_words, span_words
 from models.training.market import SYMBOL
-from models.training.run import Data, SimulatedData
+from models.training.run import VALIDATED, Data, SimulatedData, days_of
 from models.training.sessions import Sessions
+from models.training.settings import Select
 
 
 def learned_span(manifest: Manifest) -> TrainingSpan | None:
@@ -23,15 +25,28 @@ def learned_span(manifest: Manifest) -> TrainingSpan | None:
     return manifest.training_span if set(manifest.instruments) - {SYMBOL} else None
 
 
+def chosen_span(manifest: Manifest) -> TrainingSpan | None:
+    """Days of recorded bars by which the best step of a model was chosen; None where that is the last, or not known."""
+    settings = manifest.origin.settings if manifest.origin is not None else {}
+    training, days = settings.get("training_params"), settings.get(VALIDATED)
+    if not isinstance(training, Mapping) or training.get("select") != Select.BEST or not days:
+        return None
+    first, last = days
+    return TrainingSpan(first=first, last=last)
+
+
 def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds: tuple[int, ...] = ()) -> str:
     """In words what of ``judged`` the model has learned from, "" where it is nothing."""
     if isinstance(data, SimulatedData):
         return _same_seed(model, manifest, data, seeds)
-    span, days = learned_span(manifest), sorted(map(day_of, judged.start_ns().tolist()))
-    if span is None or not days or days[0] > span.last or days[-1] < span.first:
+    if not len(judged):
         return ""
-    learned = f"{model.name} was trained on {span.first} to {span.last}"
-    return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"
+    first, last = days_of(judged)
+    for how, span in (("trained on", learned_span(manifest)), ("chosen by its validations on", chosen_span(manifest))):
+        if span is not None and first <= span.last and last >= span.first:
+            learned = f"{model.name} was {how} {span.first} to {span.last}"
+            return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"
+    return ""
 
 
 def refuse_overlap(said: str, data: Data) -> None:

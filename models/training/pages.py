@@ -128,7 +128,18 @@ def family_texts(row: MemberRow) -> tuple[str, ...]:
 def headline(evaluation: Evaluation) -> str:
     """What it was scored on."""
     count = f"{evaluation.sessions} sessions"
-    return f"{count}, on training data: {evaluation.on_training_data}" if evaluation.on_training_data else count
+    seen = f", on training data: {evaluation.on_training_data}" if evaluation.on_training_data else ""
+    return f"{count}{seen}{f'; {words}' if (words := unlike_words(evaluation.unlike)) else ''}"
+
+
+def unlike_words(share: float) -> str:
+    """That a daemon trades less than was judged; "" where it doesn't, or where nobody asked."""
+    if not share > 0:
+        return ""
+    return (
+        f"{percent(share)} of the decisions are in a market unlike those that the model knows: a daemon opens nothing "
+        "there, these figures do"
+    )
 
 
 def spread_texts(spread: Spread | None) -> tuple[str, str]:

@@ -1,22 +1,23 @@
 """A trained network and sessions → the positions it takes, at fixed depth or as adaptive computation decides.
 
 Invariant: the greedy policy here is the one that an agent follows live: the most probable valid action, HOLD where a
-bar has too short a history.
+bar has too short a history; a network whose answer a daemon would refuse is not judged by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.act import AdaptiveComputationTime
+from models.act import AdaptiveComputationTime, HeadValues
+from models.agent import validate
 from models.hrm import HRM
 from models.ppo import PPOPolicy
-from models.runtime import TorchRunner
+from models.runtime import TorchRunner, head_values
 from models.training import objective as ob
 from models.training.batches import Batch, BatchSettings, make_batch
 from models.training.sessions import Floats, Ints, Sessions
@@ -71,15 +72,7 @@ def policies_by_depth(
         tokens = model.embed(batch.features)
         for depth in range(segments):
             state, outputs = model.reason(tokens, state)
-            kept[depth].append(
-                _policy(
-                    outputs.policy.float().cpu().numpy(),
-                    np.full(len(batch.features), depth + 1),
-                    outputs.change.z_H[:, -1].float().cpu().numpy(),
-                    outputs.value.float().cpu().numpy(),
-                    batch,
-                )
-            )
+            kept[depth].append(_policy(head_values(outputs), np.full(len(batch.features), depth + 1), batch, model))
     return [join_policies(parts) for parts in kept]
 
 
@@ -91,10 +84,7 @@ def adaptive_policy(
     parts = []
     for _, batch in batches(sessions, settings, model, cost_bp):
         reasoning, _ = act.run(runner, batch.features)
-        values = reasoning.values
-        parts.append(
-            _policy(values.policy, np.asarray(reasoning.segments), values.change_h[:, -1], values.value, batch)
-        )
+        parts.append(_policy(reasoning.values, np.asarray(reasoning.segments), batch, model))
     return join_policies(parts)
 
 
@@ -110,19 +100,19 @@ def follow(actions: Ints) -> Floats:
     return out
 
 
-def _policy(
-    logits: NDArray[np.float32], depth: Ints, change: NDArray[np.float32], value: NDArray[np.float32], batch: Batch
-) -> Policy:
-    """Greedy actions of one batch; padding and short histories hold."""
-    shape = batch.live.shape
-    greedy = logits.argmax(axis=-1).reshape(*shape, 3)
+def _policy(values: HeadValues, depth: Ints, batch: Batch, model: HRM) -> Policy:
+    """Greedy actions of one batch; padding and short histories hold. Raises InvalidOutput as a decision does."""
+    shape, live = batch.live.shape, batch.live.reshape(-1)
+    decided = HeadValues(*(getattr(values, field.name)[live] for field in fields(HeadValues)))
+    validate(decided, model.config.logit_cap)
+    greedy = values.policy.argmax(axis=-1).reshape(*shape, 3)
     actions = np.where(batch.live[..., None], greedy, ob.HOLD)
     return Policy(
         actions,
         depth.reshape(shape),
         batch.live,
-        change.astype(np.float64).reshape(shape),
-        value.astype(np.float64).reshape(*shape, 3),
+        values.change_h[:, -1].astype(np.float64).reshape(shape),
+        values.value.astype(np.float64).reshape(*shape, 3),
     )
 
 

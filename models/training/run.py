@@ -18,8 +18,10 @@ from models.config import HRMSettings
 from models.hrm import HRM
 from models.manifest import Manifest, Origin, TrainingSpan
 from models.novelty import NoveltyStatistics
-from models.training.calibrating import FEWEST, calibrate
+from models.training.calibrating import calibrate
+from models.training.checkpointing import progress
 from models.training.distributed import Group
+from models.training.errors import ResumeError
 from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
@@ -29,12 +31,15 @@ from models.training.member_shares import FamilyFacts, join_facts
 from models.training.progress import Observer, note
 from models.training.provenance import data_sha256, git_revision, package_version
 from models.training.sessions import Sessions, join, newest_of_each
-from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
+from models.training.settings import FEWEST, CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.source import FreshSource, Source, StoredSource, TakingTurns
 from models.training.trainer import Trainer, TrainResult, Validation
 
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
+MODEL = "model.safetensors"
+VALIDATED = "validated"
+"""Under which a manifest's settings keep the first and last day that was validated on."""
 LOOKING_BACK = (
     "the model sees its training sessions again: what is usual there, when to stop thinking, what values come to"
 )
@@ -83,12 +88,18 @@ def train(
 ) -> Trained:
     """Train a model in ``folder`` (``checkpoints/`` and ``model.safetensors``).
 
-    On a CPU as many rows go together as fit into `memory_limit_gb`. Raises DataError, ResumeError,
-    DivergedError, or CheckpointError for a teacher or a start, each with one clear line.
+    On a CPU as many rows go together as fit into `memory_limit_gb`. Raises DataError, ResumeError (for an unfinished
+    run in the folder, too, where it isn't to be gone on with), DivergedError, or CheckpointError for a teacher or a
+    start, each with one clear line.
     """
     group = group or Group()
+    if group.rank == 0 and not resume:
+        _refuse_unfinished(folder)
     watching = observers if group.rank == 0 else ()
+    made = origin(data, supervision, training)
     source, validation = sources(data, training, watching)
+    if isinstance(data, FileData):
+        made = made.model_copy(update={"settings": {**made.settings, VALIDATED: list(days_of(validation.sessions))}})
     trainer = Trainer(
         hrm,
         supervision,
@@ -106,14 +117,26 @@ def train(
     result = trainer.run(resume=resume)
     if result.step < training.steps:
         return Trained(result, None, None)
-    path = folder / "model.safetensors"
+    path = folder / MODEL
     keep = group.rank == 0
     if training.novelty_sessions:
         note(watching, result.step, "finishing", LOOKING_BACK)
-    manifest = write_model(path, result.model, source, data, hrm, supervision, training, _metrics(result), keep=keep)
+    manifest = write_model(
+        path, result.model, source, data, hrm, supervision, training, _metrics(result), made, keep=keep
+    )
     if said := halting_words(manifest.metrics):
         note(watching, result.step, "depth", said)
     return Trained(result, path, manifest)
+
+
+def _refuse_unfinished(folder: Path) -> None:
+    """Raise ResumeError where a new run would end an earlier one that has come some way and left no model yet."""
+    step, steps = progress(folder / "checkpoints")
+    if 0 < step < steps or (step and not (folder / MODEL).exists()):
+        raise ResumeError(
+            f"--out {folder}: an earlier training ended there after step {step:,} of {steps:,}; --resume goes on with "
+            f"it, and for a new one give another folder, or delete {folder / 'checkpoints'}"
+        )
 
 
 def write_model(
@@ -125,10 +148,14 @@ def write_model(
     supervision: DeepSupervisionSettings,
     training: TrainingSettings,
     metrics: Mapping[str, float],
+    made: Origin,
     *,
     keep: bool = True,
 ) -> Manifest:
-    """Write a trained model with all that it says about itself; where it isn't to be kept only say it."""
+    """Write a trained model with all that it says about itself; where it isn't to be kept only say it.
+
+    ``made``: what it was made of, as that was when training began; a file may be another one by now.
+    """
     segments = supervision.segments
     finished = finish(model.cpu(), source, hrm, training, segments, supervision.halt_regret)
     manifest = describe(
@@ -137,7 +164,7 @@ def write_model(
         training_span=TrainingSpan(first=day_of(source.span_ns[0]), last=day_of(source.span_ns[1])),
         metrics={**metrics, **finished.metrics},
         git_revision=git_revision(),
-        origin=origin(data, supervision, training),
+        origin=made,
         novelty=usual(data, source, hrm, training),
         segments=segments,
         values=finished.values,
@@ -162,6 +189,12 @@ def origin(data: Data, supervision: DeepSupervisionSettings, training: TrainingS
         data_sha256=data_sha256(data.files),
         settings=settings | {"intervals_s": list(data.intervals_s), "border": data.border.isoformat()},
     )
+
+
+def days_of(sessions: Sessions) -> tuple[str, str]:
+    """First and last day of sessions, ISO."""
+    start = sessions.start_ns()
+    return day_of(int(start.min())), day_of(int(start.max()))
 
 
 def usual(data: Data, source: Source, hrm: HRMSettings, training: TrainingSettings) -> NoveltyStatistics | None:

@@ -6,6 +6,7 @@ written to its end can't be opened.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -75,6 +76,14 @@ class Sessions:
             if self.interval_s % seconds == 0:
                 return f"{self.interval_s // seconds}{unit}"
         return f"{self.interval_s}s"
+
+    def sha256(self) -> str:
+        """Of all that can be learned from them."""
+        digest = hashlib.sha256(repr((self.symbols, self.interval_s)).encode())
+        for name in ("bars", "ts_ns", "offsets", "symbol", "expected_bp", "cost_bp", "hours_ns"):
+            array = getattr(self, name)
+            digest.update(name.encode() + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
+        return digest.hexdigest()
 
     @cached_property
     def sums(self) -> Floats:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from models.training.batches import Fill, Target
 
 MOST = 10**9
+FEWEST: Final = 40
+"""Sessions, with fewer of which nothing can be said of what is usual."""
 Positive = Annotated[int, Field(ge=1, le=MOST)]
 Count = Annotated[int, Field(ge=0, le=MOST)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -163,3 +165,10 @@ class TrainingSettings(_Frozen):
     optimizer: OptimizerSettings = OptimizerSettings()
     guard: GuardSettings = GuardSettings()
     teacher: TeacherSettings = TeacherSettings()
+
+    @field_validator("novelty_sessions")
+    @classmethod
+    def _tells_what_is_usual(cls, sessions: int) -> int:
+        if 0 < sessions < FEWEST:
+            raise ValueError(f"0 or {FEWEST} or more, fewer sessions don't tell what is usual")
+        return sessions

@@ -31,6 +31,10 @@ class Source(Protocol):
         """UTC start of the first and last session."""
 
     @property
+    def content(self) -> str:
+        """A hash of the sessions that are stored, "" where they are drawn."""
+
+    @property
     def stored(self) -> bool:
         """Whether sessions come again, the same ones that `sample` returns."""
 
@@ -44,6 +48,7 @@ class Source(Protocol):
 class FreshSource:
     """Unlimited simulated sessions: every step draws new ones by ``make(sessions, seed)``."""
 
+    content = ""
     stored = False
 
     def __init__(self, make: Callable[[int, int], Sessions]) -> None:
@@ -80,6 +85,11 @@ class StoredSource:
         start = sessions.start_ns()
         self.span_ns = (int(start.min()), int(start.max()))
 
+    @property
+    def content(self) -> str:
+        """A hash of them."""
+        return self._sessions.sha256()
+
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
         """Return the next ``count`` sessions of this rank's share; an epoch ends where the next one begins."""
         total = len(self._sessions)
@@ -107,6 +117,11 @@ class TakingTurns:
         self.intervals = tuple(name for source in sources for name in source.intervals)
         first, last = zip(*(source.span_ns for source in sources), strict=True)
         self.span_ns = (min(first), max(last))
+
+    @property
+    def content(self) -> str:
+        """A hash of each source's sessions."""
+        return " ".join(source.content for source in self._sources)
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, Ints]:
         """Return the next sessions of the source whose turn it is."""

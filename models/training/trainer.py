@@ -147,7 +147,12 @@ class Trainer:
             },
             deep_supervision=supervision.model_dump(mode="json", exclude={"halt_regret"}),  # no step depends on it
             training_params=training.model_dump(mode="json"),
-            data={"symbols": source.symbols, "intervals": source.intervals, "span_ns": source.span_ns},
+            data={
+                "symbols": source.symbols,
+                "intervals": source.intervals,
+                "span_ns": source.span_ns,
+                "sessions": source.content,
+            },
             run={"world": self._group.world, "device": self._device.type},
         )
 
@@ -162,7 +167,7 @@ class Trainer:
         stopping = False
         with threads(self._training.threads), _signals() as signalled:
             if self._step == 0:
-                self._save()
+                self._begin()
                 self._tell_depth()
             while self._step < self._training.steps:
                 if self._memory_limit_gb is not None:
@@ -181,6 +186,8 @@ class Trainer:
                 if stopping and not done:
                     self._tell(NoteReport(self._step, "stopped", "a signal asked to stop; the state is saved"))
                     break
+            if self._step == self._training.steps and self._last_validation is None:
+                self._last_validation = self._validated()  # an earlier process ended between it and what came then
         best = self._best if math.isfinite(self._best) else None
         return TrainResult(
             self._averaged(self._chosen), self._step, stopping, self._last_validation, self._best_step, best
@@ -260,9 +267,32 @@ class Trainer:
         return norm
 
     def _validate(self) -> None:
+        """Judge the present weights, and remember and tell what they came to."""
+        report = self._validated()
+        if report is None:
+            return
+        pnl = report.pnl_bp
+        self._stale = 0 if report.best else self._stale + 1
+        if report.best:
+            self._best, self._best_step = pnl[-1], self._step
+        if report.best and self._training.select is Select.BEST:
+            self._chosen = {name: tensor.clone() for name, tensor in self._average.weights.items()}
+        self._last_validation = report
+        self._tell(report)
+        if self._step == self._training.steps and pnl[-1] < self._best:
+            self._tell(NoteReport(self._step, "worse", self._earlier_was_better(pnl[-1])))
+        kept = self._best if self._training.select is Select.BEST else pnl[-1]
+        if self._step == self._training.steps and kept <= 0:
+            text = f"the model earned {kept:.2f} bp a session after costs: no more than sitting out"
+            self._tell(NoteReport(self._step, "worthless", text))
+        if self._stale == self._training.guard.patience:
+            text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
+            self._tell(NoteReport(self._step, "slow", text))
+
+    def _validated(self) -> ValidationReport | None:
         """Profit by depth of the averaged weights; realised, or as an exact filter expects it where one is known."""
         if self._validation is None:
-            return
+            return None
         sessions, best = self._validation.sessions, self._validation.best_bp
         exact = best is not None
         target = Target.CONDITIONAL_MEAN if exact else Target.REALISED
@@ -275,21 +305,9 @@ class Trainer:
             for policy in policies_by_depth(model, sessions, settings, self._supervision.segments, cost)
         ]
         pnl = [float(np.mean(sessions_bp)) for sessions_bp in earned]
-        improved = pnl[-1] > self._best
-        self._stale = 0 if improved else self._stale + 1
-        if improved:
-            self._best, self._best_step = pnl[-1], self._step
-        if improved and self._training.select is Select.BEST:
-            self._chosen = {name: tensor.clone() for name, tensor in self._average.weights.items()}
         shares = [] if best is None else [share_of(sessions_bp, best) for sessions_bp in earned]
         share = None if any(map(math.isnan, shares)) else shares or None  # where nothing drifts the best earns nothing
-        self._last_validation = ValidationReport(self._step, pnl, share, improved)
-        self._tell(self._last_validation)
-        if self._step == self._training.steps and pnl[-1] < self._best:
-            self._tell(NoteReport(self._step, "worse", self._earlier_was_better(pnl[-1])))
-        if self._stale == self._training.guard.patience:
-            text = f"no better validation in the last {self._stale}; the best was {self._best:.2f} bp a session"
-            self._tell(NoteReport(self._step, "slow", text))
+        return ValidationReport(self._step, pnl, share, best=pnl[-1] > self._best)
 
     def _tell_depth(self) -> None:
         """Say so where settings allow more segments than this run teaches: inference will not go beyond those."""
@@ -314,6 +332,12 @@ class Trainer:
             model = type(self.model)(self.model.config, self.model.vocabularies).to(self._device)
         model.load_state_dict(weights or self._average.weights)
         return model.eval()
+
+    def _begin(self) -> None:
+        """Keep the start; no checkpoint of an earlier run stays, for this one would be rolled back to it."""
+        if self._group.rank == 0:
+            ck.forget(self._folder)
+        self._save()
 
     def _save(self) -> None:
         if self._group.rank == 0:

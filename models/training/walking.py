@@ -7,7 +7,6 @@ model has learned from a session that it is judged on, and a round that was trai
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,9 @@ from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.errors import CheckpointError
 from models.hrm import HRM
+from models.manifest import Manifest
 from models.training.batches import BatchSettings, Target, returns_between_fills
-from models.training.checkpointing import PATTERN, fingerprint, newest_state
+from models.training.checkpointing import fingerprint, forget, newest_state
 from models.training.errors import DataError, ResumeError, TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.files import FileData, Schedule, border_ns, divided, scheduled
@@ -32,13 +32,12 @@ from models.training.policy import follow, policies_by_depth
 from models.training.progress import MetricsFile, Observer, note
 from models.training.provenance import data_sha256, package_version
 from models.training.reference import pnl_bp
-from models.training.run import model_of, write_model
+from models.training.run import MODEL, model_of, origin, write_model
 from models.training.sessions import Sessions, join
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.training.source import StoredSource
 from models.training.trainer import Trainer, threads
 
-MODEL = "model.safetensors"
 MADE_OF = "round.json"
 METRICS = "metrics.jsonl"
 
@@ -83,6 +82,7 @@ class Fold:
 
     border: date
     model: HRM
+    manifest: Manifest
     artifact: Path
     after: Sessions
 
@@ -133,12 +133,8 @@ def facts_of(one: Round, recipe: Recipe) -> dict[str, str]:
     On one kind of machine the same facts are the same bits; but for the memory limit, by which batches are cut into
     pieces: a run may go on under another, and sums are rounded otherwise then.
     """
-    digest = hashlib.sha256(repr((one.before.symbols, one.before.interval_s)).encode())
-    for name in ("bars", "ts_ns", "offsets", "symbol", "expected_bp", "cost_bp", "hours_ns"):
-        array = getattr(one.before, name)
-        digest.update(name.encode() + (b"" if array is None else np.ascontiguousarray(array).tobytes()))
     begun = {key: data_sha256([artifact]) for key, artifact in _begun_with(recipe.training).items()}
-    made_of = {"border": one.name, "sessions": digest.hexdigest(), "hrmd": package_version(), **begun}
+    made_of = {"border": one.name, "sessions": one.before.sha256(), "hrmd": package_version(), **begun}
     return fingerprint(
         hierarchical_reasoning_model=recipe.hrm.model_dump(mode="json"),
         deep_supervision=recipe.supervision.model_dump(mode="json"),
@@ -179,6 +175,7 @@ def train_round(one: Round, recipe: Recipe, folder: Path, observers: Sequence[Ob
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, facts)
     training = recipe.training
+    made = origin(one.data, recipe.supervision, training)
     with threads(training.threads):  # of the estimate and of what the manifest is told, too
         source = StoredSource(one.before, training.min_sessions)
         trainer = Trainer(
@@ -192,7 +189,7 @@ def train_round(one: Round, recipe: Recipe, folder: Path, observers: Sequence[Ob
                 f"stopped at step {result.step} of the training to {one.border}: give the command again, it goes on"
             )
         manifest = write_model(
-            folder / MODEL, result.model, source, one.data, recipe.hrm, recipe.supervision, training, {}
+            folder / MODEL, result.model, source, one.data, recipe.hrm, recipe.supervision, training, {}, made
         )
     keep(folder, facts, manifest.sha256)
 
@@ -220,8 +217,7 @@ def walk_forward(
 def folds_of(rounds: Sequence[Round], folder: Path) -> list[Fold]:
     """The rounds with their models, as they are on disk: those that a daemon would decide with."""
     return [
-        Fold(one.border, load_model(folder / one.name / MODEL)[0], folder / one.name / MODEL, one.after)
-        for one in rounds
+        Fold(one.border, *load_model(folder / one.name / MODEL), folder / one.name / MODEL, one.after) for one in rounds
     ]
 
 
@@ -271,6 +267,5 @@ def _may_resume(folder: Path, facts: Mapping[str, str]) -> bool:
             return True
     except ResumeError:
         pass
-    for stale in folder.glob(PATTERN):
-        stale.unlink()
+    forget(folder)
     return False

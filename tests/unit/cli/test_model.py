@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from daemon.cli import main
 from daemon.cli.bench import bench_app
 from daemon.cli.model import model_app
-from daemon.core.errors import ArtifactError, CheckFailed, UsageError
+from daemon.core.errors import ArtifactError, CheckFailed, SettingsError, UsageError
 from daemon.settings.loading import load_settings
 from daemon.strategy.build import shipped
 from models.agent import HRMAgent
@@ -103,9 +103,9 @@ def test_calibrate_tells_a_model_what_is_usual(artifact: Path, tmp_path: Path, c
 def test_nothing_to_calibrate_on(artifact: Path, tmp_path: Path) -> None:
     """One line, and no file."""
     out = str(tmp_path / "two.safetensors")
-    with pytest.raises(UsageError, match="novelty_sessions: expected 1 or more"):
+    with pytest.raises(UsageError, match="novelty_sessions: expected 40 or more"):
         call(model_app, "calibrate", str(artifact), "-o", out, "--set", "training_params.novelty_sessions=0")
-    with pytest.raises(ArtifactError, match="12 sessions to calibrate on, at least 40"):
+    with pytest.raises(SettingsError, match=r"novelty_sessions: expected 0 or 40 or more, fewer .*12"):
         call(model_app, "calibrate", str(artifact), "-o", out, "--set", "training_params.novelty_sessions=12")
     assert not Path(out).exists()
 

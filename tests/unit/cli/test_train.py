@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -65,6 +66,42 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     looked = json.loads(capsys.readouterr().out)
     assert (looked["cuts"], looked["difference"]) == (5, None)
     assert looked["decisions"] > 0
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_gone_on_with_and_never_trained_over(tmp_path: Path, capsys: Capture) -> None:
+    """Killed before its model was written: a new run is refused, and --resume writes what would have been."""
+    place = ("train", "--out", str(tmp_path), "--sessions", "12")
+    assert call(*place) == 0
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    path.unlink()
+    capsys.readouterr()
+    assert call(*place) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error"))
+    assert line.startswith(f"error: --out {tmp_path}: an earlier training ended there after step 2 of 2; --resume goes")
+    assert not path.exists()
+    assert call(*place, "--resume") == 0
+    assert path.read_bytes() == whole
+    assert call(*place) == 0  # it has left its model: the next may begin
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.nightly
+def test_two_processes_give_one_answer(tmp_path: Path) -> None:
+    """Under torchrun the first of them says it."""
+    settings = [part for setting in SHORT for part in ("--set", setting)]
+    command = [sys.executable, "-m", "daemon", "train", "--out", str(tmp_path), "--sessions", "12", "--json", *settings]
+    base = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541", "WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(command, env={**base, "RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for rank in ("0", "1")
+    ]
+    said = [process.communicate(timeout=120) for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], said
+    assert json.loads(said[0][0])["finished"]
+    assert said[1][0] == b""
 
 
 @pytest.mark.slow

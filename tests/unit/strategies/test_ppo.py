@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from torch.nn import functional
 
 from daemon.core.events import Action
 from daemon.strategy.build import shipped
+from models import ppo
+from models.errors import CheckpointError
 from models.features import encode
 from models.ppo import PPOPolicy, observation_vector
 from models.vocabulary import Vocabularies
@@ -65,3 +70,35 @@ def test_a_network_whose_numbers_are_none_fails(by: float) -> None:
     found = PPOStrategy(PPOPolicy(layers, POLICY.manifest), 10, "ppo").decide(UP)
     assert (found.action, found.failed) == (Action.HOLD, True)
     assert found.reason == "a probability of the policy is not finite"
+
+
+def _of(path: Path, tensors: dict[str, np.ndarray]) -> Path:
+    """A file of these tensors with the hash that belongs to them."""
+    manifest = POLICY.manifest.model_copy(update={"sha256": ppo._sha256(POLICY.manifest, tensors)})
+    save_file(tensors, path, metadata={"format": ppo.FORMAT, "manifest": manifest.model_dump_json()})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"layer1.bias": None}, r"tensors missing or not asked for: layer1\.bias, layer2\.bias, layer2\.weight \(3 in"),
+        (dict.fromkeys(POLICY._tensors()), r"missing or not asked for: layer0\.bias, layer0\.weight \(2 in all\)"),
+        ({"other": np.zeros(1, np.float32), "more": np.zeros(1, np.float32)}, r"not asked for: layer3\.bias, .*, more"),
+        ({"layer2.bias": np.full(5, np.nan, np.float32)}, r"layer2\.bias holds a value that is not finite"),
+        ({"layer2.bias": np.zeros(5)}, r"layer2\.bias is of type float64, expected float32"),
+        ({"layer2.weight": np.zeros((64, 5), np.float32)}, r"layer2's .* are \(64, 5\) and \(5,\), expected \(5, 64\)"),
+        (
+            {"layer0.weight": np.zeros((64, 9), np.float32)},
+            r"layer0's .* are \(64, 9\) and \(64,\), expected \(64, 708\)",
+        ),
+    ],
+)
+def test_tensors_that_are_no_policy_are_refused(
+    changed: dict[str, np.ndarray | None], said: str, tmp_path: Path
+) -> None:
+    """In one line and at once, whatever hash the file has: the ladder is to know before it comes down to it."""
+    tensors = {name: array for name, array in (POLICY._tensors() | changed).items() if array is not None}
+    with pytest.raises(CheckpointError, match=said) as refused:
+        PPOPolicy.load(_of(tmp_path / "ppo.safetensors", tensors))
+    assert "\n" not in str(refused.value)

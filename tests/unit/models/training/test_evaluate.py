@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,17 +13,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.console import Console
 
 from daemon.report.evaluation import Subject, write_page
-from models.checkpoint import load_model
-from models.config import HRMSettings
-from models.errors import CheckpointError
+from models.act import AdaptiveComputationTime
+from models.checkpoint import describe, load_model
+from models.config import HRMSettings, NoveltySettings
+from models.errors import CheckpointError, InvalidOutput
 from models.hrm import HRM
 from models.training import objective as ob
 from models.training import run, walking
 from models.training.baselines import bar_returns_bp
 from models.training.batches import BatchSettings, Target
+from models.training.calibrating import calibrate
 from models.training.entries import worth_making
 from models.training.evaluate import COSTS_BP, Evaluation, evaluate, rb_shares, think
 from models.training.files import FileData, border_ns
@@ -29,12 +34,13 @@ from models.training.loss import costs_of
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
 from models.training.member_shares import FamilyFacts
-from models.training.pages import document, number, percent, tables, worst_words
+from models.training.pages import document, number, percent, tables, unlike_words, worst_words
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
 from models.training.sessions import Sessions, split_by_time
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
+from models.training.unlike import unlike_share
 from models.vocabulary import Vocabularies
 
 pytestmark = pytest.mark.slow
@@ -46,8 +52,6 @@ SUBJECT = Subject(models="a <tiny> (cafe)", on="the simulated market family, see
 @pytest.fixture(scope="module")
 def model(hrm: HRMSettings) -> HRM:
     """Return an untrained network."""
-    import torch
-
     torch.manual_seed(0)
     return HRM(hrm.network(), Vocabularies())
 
@@ -182,15 +186,48 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     assert result.shares == {}
     assert result.family is None
     assert [row.group for row in result.regimes] == ["1 calm", "2 middling", "3 wild"]
+    held = [cell.trades for cell in result.cells if cell.trader == "buy and hold"]
+    assert held == [2 / result.sessions] * 3  # each of two instruments is bought once
     on = run.judged_on(files(tmp_path), data.sessions, ())
     assert on.startswith("ABC.parquet, stored, sessions from 2019-01-26")
-    seen = replace(result, on_training_data="a <tiny> was trained on that")
+    seen = replace(result, on_training_data="a <tiny> was trained on that", unlike=0.684)
     write_page(seen, Subject(models="a <tiny>", on=on, simulated=False), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert f'<div class="facts">{on}</div>' in page
     assert "<b>On training data.</b> a &lt;tiny&gt; was trained on that" in page
+    assert "<b>Another market.</b> 68.4 % of the decisions are in a market unlike those" in page
     assert "Simulated" not in page
     Console(file=(tmp_path / "out").open("w")).print(tables(result))
+
+
+def test_answers_that_a_daemon_refuses_are_not_judged(hrm: HRMSettings, model: HRM, sessions: Sessions) -> None:
+    """A value that is no number is a HOLD there and the end of the rung: here it earns nothing either."""
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.heads.value.weight.fill_(torch.inf)
+    settings = BatchSettings(hrm.features)
+    for policy in (
+        lambda: policies_by_depth(broken, sessions, settings, 2),
+        lambda: adaptive_policy(broken, AdaptiveComputationTime(hrm), sessions, settings),
+    ):
+        with pytest.raises(InvalidOutput, match="value is not finite"):
+            policy()
+
+
+def test_decisions_in_a_market_that_the_model_does_not_know_are_counted(hrm: HRMSettings, model: HRM) -> None:
+    """None in its own, all in one a hundred times as wild; nobody where it is off or where nothing is known."""
+    calm, wild = (
+        HiddenRegime(HiddenRegimeMarket(bars=16, vol_bp=volatility)).sessions(60, 5)
+        for volatility in ((3.0, 6.0), (300.0, 600.0))
+    )
+    known = describe(model, trained=True, novelty=calibrate([calm], model.config.features, "calm"))
+    assert unlike_share([(known, calm)], NoveltySettings()) < 0.01
+    share = unlike_share([(known, wild)], NoveltySettings())
+    assert share > 0.9
+    assert unlike_share([(known, wild), (describe(model, trained=True), wild)], NoveltySettings()) == share
+    assert math.isnan(unlike_share([(known, wild)], NoveltySettings(enabled=False)))
+    assert unlike_words(0.25).startswith("25.0 % of the decisions are in a market unlike those that the model knows")
+    assert unlike_words(0.0) == unlike_words(math.nan) == ""
 
 
 def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
@@ -223,8 +260,6 @@ def test_depth_policies_agree_with_adaptive_ones_at_their_depth(
     hrm: HRMSettings, model: HRM, sessions: Sessions
 ) -> None:
     """Where adaptive computation used d segments its action is that of the fixed depth d."""
-    from models.act import AdaptiveComputationTime
-
     act, settings = AdaptiveComputationTime(hrm), BatchSettings(hrm.features)
     fixed = policies_by_depth(model, sessions, settings, act.max_segments)
     adaptive = adaptive_policy(model, act, sessions, settings)
@@ -293,6 +328,7 @@ def test_a_stopped_run_has_no_artifact_until_it_is_resumed(
     assert "validation_bp_depth_1" in done.manifest.metrics
     assert done.manifest.origin is not None
     assert done.manifest.origin.data_sha256 == data_sha256(data.files)
+    assert done.manifest.origin.settings["validated"] == ["2019-02-07", "2019-02-10"]
     assert "rb_share_depth_1" not in done.manifest.metrics
 
 

@@ -20,7 +20,7 @@ from models.training.overlap import overlap, refuse_overlap
 from models.training.reference import simulated_sessions
 from models.training.run import Data, SimulatedData, origin
 from models.training.sessions import Sessions
-from models.training.settings import DeepSupervisionSettings, TrainingSettings
+from models.training.settings import DeepSupervisionSettings, Select, TrainingSettings
 from models.vocabulary import Vocabularies
 
 MODEL = Path("model.safetensors")
@@ -63,6 +63,29 @@ def test_days_that_a_model_has_learned_are_no_test(
         f"--border 2019-01-01: model.safetensors was trained on 2012-01-02 to {last}, and what NIFTY.parquet is judged "
         "on has sessions from 2019-01-02 to 2019-01-11; give a later date, or --on-training-data to do it anyway"
     )
+
+
+@pytest.mark.parametrize(
+    ("select", "last", "said"),
+    [
+        (Select.BEST, "2019-01-02", "model.safetensors was chosen by its validations on 2018-06-01 to 2019-01-02, and"),
+        (Select.BEST, "2019-01-01", ""),
+        (Select.LAST, "2019-01-02", ""),
+    ],
+)
+def test_sessions_that_a_model_was_chosen_by_are_no_test(
+    hrm: HRMSettings, select: Select, last: str, said: str
+) -> None:
+    """The best of many steps on these sessions is flattered by them; a last step isn't."""
+    training = TrainingSettings(select=select).model_dump(mode="json")
+    settings = {"training_params": training, "validated": ["2018-06-01", last]}
+    made = Origin(version="", data=("NIFTY.parquet",), data_sha256="ab", settings=settings)
+    known = Manifest.model_validate_json(
+        manifest(hrm, "2012-01-02", "2018-05-30", made, ("NIFTY",)).model_dump_json()
+    )  # as it is read from a file
+    found = overlap(MODEL, known, FILES, JUDGED)
+    assert found.startswith(said)
+    assert bool(found) is bool(said)
 
 
 @pytest.mark.parametrize(

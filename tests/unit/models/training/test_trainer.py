@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,11 @@ from models.training.progress import NoteReport, Report, StepReport, ValidationR
 from models.training.reference import simulated_sessions
 from models.training.sessions import Sessions
 from models.training.settings import (
+    CostStep,
     DeepSupervisionSettings,
     GuardSettings,
     HaltTarget,
+    ObjectiveSettings,
     Optimizer,
     OptimizerSettings,
     Precision,
@@ -115,6 +118,22 @@ def test_a_validation_of_sessions_without_drift_has_no_share(
     assert all(report.share is None and np.isfinite(report.pnl_bp).all() for report in reports)
 
 
+@pytest.mark.parametrize(("cost_bp", "said"), [(0.0, False), (100.0, True)])
+def test_a_model_that_earns_no_more_than_sitting_out_says_so(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path, cost_bp: float, *, said: bool
+) -> None:
+    """At its end, of the weights that are kept."""
+    notes = Notes()
+    objective = ObjectiveSettings(costs=(CostStep(since=date(1990, 1, 1), cost_bp=cost_bp),))
+    dear = training.model_copy(update={"objective": objective, "guard": GuardSettings(explode_factor=1e6)})
+    run = make(hrm, dear, sessions, tmp_path, notes).run()
+    assert run.validation is not None
+    assert (run.validation.pnl_bp[-1] <= 0) is said
+    told = [note.text for note in notes if isinstance(note, NoteReport) and note.kind == "worthless"]
+    earned = f"the model earned {run.validation.pnl_bp[-1]:.2f} bp a session after costs: no more than sitting out"
+    assert told == [earned] * said
+
+
 def test_watching_changes_nothing_and_sees_every_step(
     hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
 ) -> None:
@@ -185,6 +204,32 @@ def test_resume_refuses_other_data(
     make(hrm, training, sessions, tmp_path).run()
     with pytest.raises(ResumeError, match=r"data\.span_ns"):
         make(hrm, training, sessions.select(np.arange(10)), tmp_path).run(resume=True)
+    with pytest.raises(ResumeError, match=r"data\.sessions"):  # the same days at other prices
+        make(hrm, training, replace(sessions, bars=sessions.bars * 1.5), tmp_path).run(resume=True)
+
+
+def test_what_was_killed_behind_its_last_step_is_the_same_as_what_was_not(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """All steps are done and no model is written: the model and its validation come again."""
+    whole = make(hrm, training, sessions, tmp_path).run()
+    again = make(hrm, training, sessions, tmp_path).run(resume=True)
+    assert weights(again.model) == weights(whole.model)
+    assert whole.validation is not None
+    assert again.validation is not None
+    assert (again.validation.step, again.validation.pnl_bp) == (whole.validation.step, whole.validation.pnl_bp)
+
+
+def test_a_new_run_keeps_no_checkpoint_of_an_earlier_one(
+    hrm: HRMSettings, training: TrainingSettings, sessions: Sessions, tmp_path: Path
+) -> None:
+    """A longer run was here: the new one can be gone on with, and is never rolled back to the other's weights."""
+    make(hrm, training, sessions, tmp_path).run()
+    shorter = training.model_copy(update={"steps": 4, "seed": 9})
+    whole = make(hrm, shorter, sessions, tmp_path / "alone").run()
+    stopped = make(hrm, shorter, sessions, tmp_path, StopAfter(2, signal.SIGTERM)).run()
+    assert stopped.step == 2
+    assert weights(make(hrm, shorter, sessions, tmp_path).run(resume=True).model) == weights(whole.model)
 
 
 class Poison:
@@ -193,6 +238,7 @@ class Poison:
     def __init__(self, source: StoredSource, step: int, times: int) -> None:
         self._source, self._step, self._times = source, step, times
         self.symbols, self.intervals, self.span_ns = source.symbols, source.intervals, source.span_ns
+        self.content = source.content
 
     def take(self, seed: int, step: int, rank: int, world: int, count: int) -> tuple[Sessions, np.ndarray]:
         """Spoil the expectations, which the target reads."""

@@ -15,6 +15,8 @@ from models.training.batches import Target
 from models.training.errors import DataError, TrainingError
 from models.training.files import FileData, Schedule, border_ns
 from models.training.progress import NoteReport, Report
+from models.training.provenance import data_sha256
+from models.training.run import train
 from models.training.sessions import Sessions
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from tests.unit.models.training.test_evaluate import StopAtOnce
@@ -52,6 +54,22 @@ class Heard:
             self.notes.append(f"{report.kind}: {report.text}")
         else:
             self.steps += 1
+
+
+def test_a_model_says_what_was_read_and_not_what_lies_there_by_its_end(
+    data: FileData, recipe: walking.Recipe, tmp_path: Path
+) -> None:
+    """Bars that were downloaded once more while it learned are none of its own."""
+    read = data_sha256(data.files)
+
+    def download(report: Report) -> None:
+        (data.files[0] / "more").write_bytes(b"another day")
+
+    found = train(recipe.hrm, recipe.supervision, recipe.training, data, tmp_path / "out", observers=[download])
+    assert data_sha256(data.files) != read
+    assert found.manifest is not None
+    assert found.manifest.origin is not None
+    assert found.manifest.origin.data_sha256 == read
 
 
 def test_a_round_is_made_of_its_settings_and_of_what_lies_before_it(
