@@ -256,7 +256,7 @@ class Replay:
             tapes=[str(path) for path in app.tapes.paths], symbols=list(app.symbols), model=app.model,
             simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
             made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
-            untried=app.untried, twice_told=app.tapes.twice_told, depth=app.depth,
+            untried=app.untried, twice_told=app.tapes.twice_told, idle=app.market.idle, depth=app.depth,
         )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:
