@@ -65,6 +65,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """Of a trial that was played on everything."""
 
 
+def alike(rows: Sequence[TrialRow]) -> str:
+    """That the same came of every trial, so that none is better than another; "" where it didn't."""
+    results = {(row.state, row.value, row.worst, row.sharpe, row.trades, row.net_pnl, row.costs) for row in rows}
+    if len(rows) < 2 or len(results) > 1:
+        return ""
+    return f"the same came of all {whole(len(rows))} trials: what was tried plays no part here"
+
+
 def write_sweep(path: Path, ranked: Sequence[TrialRow], tried: Tried) -> None:
     """Write the page. Raises `UsageError` where that can't be."""
     try:
@@ -95,7 +103,7 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     body = [
         f"<main>\n<h1>Sweep of {escape(tried.strategy)}<span>{whole(len(ranked))} trials</span></h1>",
         f'<div class="facts">{escape(tried.on)}</div>',
-        banners(_warnings(tried)),
+        banners(_warnings(tried, alike(ranked))),
         f"<p>The best of {whole(len(ranked))} trials looks better than it is, for it was picked. <b>Not luck</b> is "
         "the deflated Sharpe ratio: the probability that a trial's ratio is above the best that so many tries bring "
         "out by chance. A good trial lies among good neighbours on the maps; a bright cell by itself is luck.</p>",
@@ -105,14 +113,14 @@ def render(ranked: Sequence[TrialRow], tried: Tried) -> str:
     return document("Sweep", "\n".join(body))
 
 
-def _warnings(tried: Tried) -> list[str]:
+def _warnings(tried: Tried, alike: str) -> list[str]:
     """What a reader must know before the first number."""
     lines = []
     if tried.simulated:
         lines.append("<b>Simulated tape.</b> The ticks are made up by a program; nothing here is a market result.")
     if 0 < tried.sessions < FEW_SESSIONS:
         lines.append(f"Ratios over {counted(tried.sessions, 'session')} are mostly chance.")
-    return lines
+    return [*lines, f"{escape(alike[0].upper())}{escape(alike[1:])}."] if alike else lines
 
 
 def heat_map(rows: Sequence[TrialRow], across: str, down: str | None) -> str:
