@@ -41,8 +41,8 @@ class MarketOfRun:
             if unlisted := self.instruments.unlisted(settings.feed.symbols):  # held ones are looked after all the same
                 log.warning(f"{unlisted}: no tick of it comes, and nothing is opened in it; correct the name "
                             "(hrmd instruments show NAME), or take it out")  # fmt: skip
-            for line in self.instruments.idle(settings.risk.limits, self.symbols):
-                log.warning(line)
+        self.idle = self.instruments.idle(settings.risk.limits, self.symbols)
+        """A line for each limit, freeze quantity and corporate action that holds for nothing here."""
         self.legs = Legs(self.indices)
         self.scheduled = ScheduledEvents.load(settings.complexity_detection.events_file)
         self.limit = OvernightLimit(self.instruments, settings.market.max_overnight_percent)

@@ -86,6 +86,7 @@ def described(
         "model": deciding.model,
         "untried": deciding.untried,
         "twice_told": tapes.twice_told,
+        "idle": _json(market.idle),
         "depth": str(deciding.depth),
         "simulated": "true" if tapes.simulated else "",
         "made_of": tapes.bars,

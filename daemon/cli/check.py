@@ -20,6 +20,7 @@ from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, 
 from daemon.cli.showing import show_settings
 from daemon.core.clock import Clock, LiveClock, ReplayClock
 from daemon.core.errors import CheckFailed, HrmdError, SettingsError
+from daemon.core.files import resolved
 from daemon.feed.replay import Tapes
 from daemon.journal.reader import check_journal
 from daemon.market.calendar import MarketCalendar, ist_date
@@ -158,7 +159,7 @@ def _events(settings: Settings) -> str:
 
 
 def _journal(settings: Settings) -> str:
-    directory = settings.journal.path.resolve().parent
+    directory = resolved(settings.journal.path).parent
     existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
     if not existing.is_dir():
         raise SettingsError(f"journal.path: {existing} is not a directory")

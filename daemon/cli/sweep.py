@@ -14,6 +14,7 @@ from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
     from daemon.report.sweep import TrialRow
+    from daemon.settings.tree import Settings
 
 
 def sweep(
@@ -46,7 +47,7 @@ def sweep(
 ) -> None:
     """Try settings over tapes, instruments and seeds; killed and begun again it ends with the same table."""
     from daemon.feed.replay import Tapes
-    from daemon.report.sweep import NONE_EARNS, write_sweep
+    from daemon.report.sweep import NONE_EARNS, alike, write_sweep
     from daemon.run.fleet import fleet_of
     from daemon.run.latency import parse_latency
     from daemon.run.output_tables import write_table
@@ -62,6 +63,7 @@ def sweep(
     check_out(out)
     settings = settings_and_logs(config, [*(overrides or []), "log.level=error"])
     played = Tapes(tapes, symbol or [], settings.feed.chunk_rows)
+    _check_seeds(settings, param, model_seed or [])
     wanted = wanted_of(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
@@ -71,6 +73,8 @@ def sweep(
         rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
     write_table(trials_table(rows), out / "trials.parquet")
     write_sweep(out / "sweep.html", rows, made.tried(simulated=played.simulated))
+    if said := alike(rows):
+        typer.echo(said, err=as_json)
     if as_json:
         print_json({"study": str(out / "study.sqlite"), "trials": rows, "best": rows[0]})
         return
@@ -81,6 +85,17 @@ def sweep(
         typer.echo(f"{NONE_EARNS}: the first is the least bad, and nothing to trade")
     for name in ("trials.parquet", "sweep.html"):
         typer.echo(f"wrote {out / name}")
+
+
+def _check_seeds(settings: Settings, params: list[str], seeds: list[int]) -> None:
+    """Raise `UsageError` where seeds of the model are asked for and no trial has a model that is made of one."""
+    varied = {param.partition("=")[0] for param in params} & {"strategy.name", "model_management.artifact"}
+    drawn = settings.strategy.name == "hrm" and settings.model_management.artifact is None
+    if seeds and not drawn and not varied:
+        raise UsageError(
+            f"--model-seed {seeds[0]}: is that of an untrained network, and strategy {settings.strategy.name} has none "
+            "here: every seed would be the same; expected strategy.name hrm and model_management.artifact null"
+        )
 
 
 def _progress(rows: list[TrialRow], trials: int) -> None:

@@ -55,6 +55,14 @@ def is_there(path: Path) -> bool:
     return stat_of(path) is not None
 
 
+def resolved(path: Path) -> Path:
+    """Where the links of `path` lead; a loop of them is left for whoever opens it, who is told what it is.
+
+    `Path.resolve` raises `RuntimeError` for one, until Python 3.13.
+    """
+    return Path(os.path.realpath(path))
+
+
 def check_regular(path: Path) -> None:
     """Raise `OSError` where `path` is missing or is no regular file (or a link to one)."""
     check_regular_mode(path.stat().st_mode, path)
@@ -72,9 +80,9 @@ def named_twice(paths: Iterable[Path]) -> Path | None:
     """The first of `paths` that is the same file as an earlier one, whatever it is called; None where none is."""
     seen: set[Path] = set()
     for path in paths:
-        if path.resolve() in seen:
+        if resolved(path) in seen:
             return path
-        seen.add(path.resolve())
+        seen.add(resolved(path))
     return None
 
 

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from daemon.core.files import is_there, stat_of, sync_directory
+from daemon.core.files import is_there, resolved, stat_of, sync_directory
 
 ALL_PARTS = ("", "-wal", "-shm")
 _WATCHED = ("", "-wal")
@@ -49,7 +49,7 @@ class UnwrittenMark:
 
     def __init__(self, path: Path, memory: Path | None = None) -> None:
         """Beside the journal at `path`, or in `memory`. Raises `OSError` where nobody says whether it stands."""
-        named = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16] if memory is not None else ""
+        named = hashlib.sha256(str(resolved(path)).encode()).hexdigest()[:16] if memory is not None else ""
         self.place = Path(f"{path}.unwritten") if memory is None else memory / f"hrmd-journal-{named}.unwritten"
         self.stands = is_there(self.place)
 

@@ -15,7 +15,7 @@ from typing import Any
 from daemon.core import events as vocabulary
 from daemon.core.errors import CheckFailed, Unavailable, UsageError
 from daemon.core.events import Event
-from daemon.core.files import check_regular, stat_of
+from daemon.core.files import check_regular, resolved, stat_of
 from daemon.core.passing import passes
 from daemon.journal.decoding import UNDECODABLE, decode
 from daemon.journal.schema import BEGINS_AT, DAMAGED, ENDS_AT, KINDS, READABLE, SCHEMA_VERSION, check_schema, marks
@@ -41,7 +41,7 @@ def is_blank(path: Path) -> bool:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    return sqlite3.connect(f"{resolved(path).as_uri()}?mode=ro", uri=True)
 
 
 def check_journal(path: Path) -> None:

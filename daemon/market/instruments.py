@@ -245,7 +245,8 @@ class InstrumentBook:
     def idle(self, limits: Iterable[str], symbols: Iterable[str]) -> list[str]:
         """A line for each of `limits` that holds for none of `symbols`, nor for what they are traded as.
 
-        So for the freeze quantities of the settings, of which one of a bare name is for the contracts on it.
+        So for the settings' corporate actions and freeze quantities, of which one of a bare name is for the contracts
+        on it.
         """
         used: set[str] = set()
         frozen: set[str] = set()
@@ -256,6 +257,9 @@ class InstrumentBook:
                 frozen |= set() if found is None else set(self._frozen_as(found))
         idle = [("risk.limits", name) for name in limits if name not in used]
         idle += [("market.freeze_quantities", name) for name in self._settings.freeze_quantities if name not in frozen]
+        played = {self._settings.canonical(symbol) for symbol in symbols}
+        acting = dict.fromkeys(item.symbol for item in self._settings.adjustments)
+        idle += [("market.adjustments", name) for name in acting if self._settings.canonical(name) not in played]
         return [f"{key}: {name}: not among the symbols, so it holds for nothing" for key, name in idle]
 
     def _frozen_as(self, found: Instrument) -> tuple[str, str]:

@@ -27,6 +27,7 @@ from yarl import URL
 
 from daemon.calls.addresses import is_local
 from daemon.core.errors import UsageError
+from daemon.core.files import resolved
 from daemon.core.locks import Held, let_go, take
 
 _NAME: Final = "\0hrmd-account-"
@@ -65,7 +66,7 @@ def hold_all(journal: Path | None, account: tuple[str, str] | None) -> list[Hold
 
 def hold_journal(path: Path) -> Hold:
     """Hold the journal at `path`, under whatever name it is reached. Raises `UsageError` where another process does."""
-    lock = Path(f"{path.resolve()}.lock")
+    lock = Path(f"{resolved(path)}.lock")
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         return _hold_file(lock, 0o600, f"journal {path}: is held by another process", "one process a journal")

@@ -78,6 +78,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 NONE_EARNS = "no trial did better than to sit out"
 
 
+def alike(rows: Sequence[TrialRow]) -> str:
+    """That the same came of every trial, so that none is better than another; "" where it didn't."""
+    results = {(row.state, row.value, row.worst, row.sharpe, row.trades, row.net_pnl, row.costs) for row in rows}
+    if len(rows) < 2 or len(results) > 1:
+        return ""
+    return f"the same came of all {whole(len(rows))} trials: what was tried plays no part here"
+
+
 def write_sweep(path: Path, ranked: Sequence[TrialRow], tried: Tried) -> None:
     """Write the page. Raises `UsageError` where that can't be."""
     try:
@@ -129,6 +137,8 @@ def _warnings(ranked: Sequence[TrialRow], tried: Tried) -> list[str]:
         lines.append("<b>Simulated tape.</b> The ticks are made up by a program; nothing here is a market result.")
     if 0 < tried.sessions < FEW_SESSIONS:
         lines.append(f"Ratios over {counted(tried.sessions, 'session')} are mostly chance.")
+    if same := alike(ranked):
+        lines.append(f"{same.capitalize()}.")
     return lines
 
 

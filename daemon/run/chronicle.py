@@ -76,6 +76,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """What must be said of a model that knows simulated markets alone, on real ticks."""
     twice_told: str = ""
     """What must be said of tapes that tell of the same symbols at the same time."""
+    idle: list[str] = []
+    """What must be said of limits, freeze quantities and corporate actions that held for nothing."""
     depth: int | None = None
     """Segments that a decision of the HRM took at most; None where nobody said."""
 
@@ -262,7 +264,7 @@ class Chronicle:
             outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
-        notes += [*doubts, *self._actions]
+        notes += [*doubts, *described.idle, *self._actions]
         if self._unlike:
             were = "decision was" if self._unlike == 1 else "decisions were"
             notes.append(

@@ -17,6 +17,7 @@ from yarl import URL
 from daemon.brokers.choice import ADAPTERS, adapter_of, broker_or_first
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError, SettingsError
+from daemon.core.files import resolved
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.instruments import InstrumentBook
 from daemon.market.symbol_files import cached, needs_master, newest_day
@@ -90,7 +91,7 @@ def master_finding(settings: Settings, today: dt.date) -> Finding:
 
 def disk_finding(journal: Path) -> Finding:
     """Room for the journal."""
-    directory = journal.resolve().parent
+    directory = resolved(journal).parent
     existing = next(parent for parent in (directory, *directory.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     text = f"{free / GIB:.1f} GiB free under {existing}"

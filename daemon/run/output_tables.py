@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import Bar, Decision, Fill
+from daemon.core.files import resolved
 from daemon.orders.book import Order
 from daemon.report.summary import EquityPoint
 from daemon.report.trades import Trade
@@ -160,7 +161,7 @@ def _is_table(path: Path, names: set[str]) -> bool:
 
 def write_table(table: pa.Table, path: Path) -> None:
     """As Parquet, whole or not at all. Raises `UsageError`."""
-    target = path.resolve()
+    target = resolved(path)
     fresh = target.with_name(f".{target.name}.new")
     try:
         if target.exists() and not target.is_file():  # a pipe, a device

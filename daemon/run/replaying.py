@@ -22,7 +22,7 @@ from daemon.app import App
 from daemon.core.clock import NS_PER_S, ReplayClock, stopwatch_ns
 from daemon.core.errors import Fault, TapeError, UsageError
 from daemon.core.events import Bar, Decision, Event, Fill, InferenceMeasured, TickBatch
-from daemon.core.files import check_regular
+from daemon.core.files import check_regular, resolved
 from daemon.core.latency import Latency
 from daemon.feed.replay import TapeFeed
 from daemon.journal.files import ALL_PARTS
@@ -256,7 +256,7 @@ class Replay:
             tapes=[str(path) for path in app.tapes.paths], symbols=list(app.symbols), model=app.model,
             simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
             made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
-            untried=app.untried, twice_told=app.tapes.twice_told, depth=app.depth,
+            untried=app.untried, twice_told=app.tapes.twice_told, idle=app.market.idle, depth=app.depth,
         )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:
@@ -317,7 +317,7 @@ def _check_journal(path: Path) -> None:
 
 def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
     """No output lies where it can't, on a tape that is read, or on another output. Raises `UsageError`."""
-    taken = {tape.resolve(): "a tape of this replay" for tape in tapes}
+    taken = {resolved(tape): "a tape of this replay" for tape in tapes}
     for name in outputs.__struct_fields__:
         path: Path | None = getattr(outputs, name)
         if path is None:
@@ -335,8 +335,8 @@ def _check_places(outputs: ReplayOutputs, tapes: list[Path]) -> None:
             from daemon.report.shell import check_page
 
             check_page(path / "index.html")
-        if path.resolve() in taken:
-            raise UsageError(f"{path}: is {taken[path.resolve()]}; name another place for the {name}")
-        taken[path.resolve()] = f"where the {name} go"
+        if resolved(path) in taken:
+            raise UsageError(f"{path}: is {taken[resolved(path)]}; name another place for the {name}")
+        taken[resolved(path)] = f"where the {name} go"
         if name not in ("journal", "report"):
             check_replaced(path, name)

@@ -187,6 +187,7 @@ def _described(all_metadata: list[dict[str, str]], settings: Settings, path: Pat
         order_delay_ns=_decoded(newest, "order_delay_ns", int, 0, path), made_of=_made_of(newest, path),
         received=bool(newest.get("received")), instruments=instruments,
         untried=newest.get("untried", ""), twice_told=newest.get("twice_told", ""),
+        idle=_decoded(newest, "idle", list[str], [], path),
         depth=_decoded(newest, "depth", int | None, None, path),
     )  # fmt: skip
 

@@ -199,6 +199,8 @@ class Service:
                 log.warning("no position will be opened", reason=why)
             if self.app.tapes.paths and (why := not_chosen(self.app.settings.feed, self.app.symbols)):
                 log.warning("symbols", reason=why)
+            for line in self.app.market.idle:
+                log.warning(line)
             kept = (
                 Kept("pulse", self._pulse), Kept("health", self.view.monitor.run), Kept("alerts", self.alerts.run),
                 Kept("reload", self._reloading.run),

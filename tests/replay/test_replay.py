@@ -310,6 +310,22 @@ def test_symbols_that_choose_nothing_of_a_tape(simulated: Path, settings: list[s
     assert says in "".join(notes)
 
 
+def test_what_holds_for_nothing_on_a_tape_is_said(simulated: Path, tmp_path: Path) -> None:
+    """A limit, a freeze quantity or a corporate action under a mistyped name leaves the market as it was."""
+    mistyped = (
+        '{"NSE:SBNI-EQ": {max_order_quantity: 10}, "NSE:SBIN-EQ": {max_order_quantity: 500}}',
+        "{SBNI: 10, NSE:SBIN-EQ: 900}",
+        "[{date: 2026-01-06, symbol: SBNI, ratio: 1/5}, {date: 2026-01-06, symbol: SBIN, ratio: 9/10}]",
+    )
+    keys = ("risk.limits", "market.freeze_quantities", "market.adjustments")
+    journal = tmp_path / "j.sqlite"
+    changes = [f"{key}={value}" for key, value in zip(keys, mistyped, strict=True)]
+    _, summary = play(simulated, *LIVELY, *changes, journal=journal)
+    for told in (summary.notes, report_journal(journal).summary.notes):
+        idle = [note.partition(": not among")[0] for note in told if note.endswith("so it holds for nothing")]
+        assert idle == ["risk.limits: NSE:SBNI-EQ", "market.freeze_quantities: SBNI", "market.adjustments: SBNI"]
+
+
 def test_late_ticks_are_counted(tmp_path: Path) -> None:
     """Received after their bar was closed: rejected under their own reason, and accepted ticks are those in bars."""
     times, prices = hill()

@@ -279,3 +279,26 @@ def test_the_command(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not (tmp_path / "dark").exists()
     assert main([*words, "-o", __file__]) == 2
     assert f"--out {__file__}: can't be written (is no directory)" in capsys.readouterr().err
+
+
+def test_settings_that_play_no_part_are_told(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A table of equal trials names a best one all the same; of settings that matter nothing is said."""
+    sets = [part for change in LIVELY for part in ("--set", change)]
+    words = ["sweep", str(tape), *sets, "--workers", "1", "--trials", "2", "--metric", "total_return", "--param"]
+    said = "the same came of all 2 trials: what was tried plays no part here"
+    assert main([*words, "complexity_detection.uplift.event_impact=0.1,0.3", "-o", str(tmp_path / "idle")]) == 0
+    assert said in capsys.readouterr().out
+    assert said[1:] in (tmp_path / "idle" / "sweep.html").read_text()
+    assert main([*words, "strategy.rules.quantity=50,80", "-o", str(tmp_path / "used")]) == 0
+    assert "the same came" not in capsys.readouterr().out + (tmp_path / "used" / "sweep.html").read_text()
+
+
+def test_seeds_of_what_has_none_are_refused(tape: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A shipped model is the same under every seed: three of them would look like a result that holds for all."""
+    words = ["sweep", str(tape), "--param", "strategy.rules.slow=4:6", "--model-seed", "3", "--trials", "1"]
+    for sets, name in ((["strategy.name=rules"], "rules"), (["strategy.name=hrm"], "hrm")):
+        assert main([*words, "-o", str(tmp_path / name), "--set", *sets]) == 2
+        assert (
+            f"--model-seed 3: is that of an untrained network, and strategy {name} has none" in capsys.readouterr().err
+        )
+        assert not (tmp_path / name).exists()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.core.files import check_folder, check_regular, open_regular, read_text
+from daemon.core.errors import UsageError
+from daemon.core.files import check_folder, check_regular, named_twice, open_regular, read_text, resolved
+from daemon.journal.reader import JournalReader
+from daemon.recovery.holds import hold_all
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -48,3 +51,16 @@ def test_a_file_is_no_folder_however_it_is_reached(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="is no directory"):
             check_folder(path)
     check_folder(tmp_path / "missing" / ".." / "new")
+
+
+def test_links_in_a_circle_are_refused_where_they_are_opened(tmp_path: Path) -> None:
+    """Following them on the way is no fault: it is the file that can't be had."""
+    loop, link = tmp_path / "loop", tmp_path / "link"
+    loop.symlink_to(loop)
+    link.symlink_to("file")
+    assert resolved(link) == tmp_path.resolve() / "file"
+    assert named_twice([loop, link]) is None
+    with pytest.raises(UsageError, match=r"^journal .*loop: can't be opened \(Too many levels of symbolic links\)$"):
+        hold_all(loop, None)
+    with pytest.raises(UsageError, match="Too many levels of symbolic links"):
+        JournalReader(loop)
