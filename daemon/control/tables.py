@@ -12,9 +12,21 @@ from rich.text import Text
 
 from daemon.control.rows import TradeRow
 from daemon.control.view import CanaryRow, DecisionRow, Health, OrderRow, PositionRow, Status
-from daemon.core.events import ITSELF, Action
+from daemon.core.events import ITSELF, Action, CanaryState
 from daemon.report.tables import facts, table
-from daemon.report.text import Number, ist_short, ist_time, percent, price, rupees, signed_rupees, tone, whole, words
+from daemon.report.text import (
+    Number,
+    ist_second,
+    ist_short,
+    ist_time,
+    percent,
+    price,
+    rupees,
+    signed_rupees,
+    tone,
+    whole,
+    words,
+)
 from daemon.supervision.health import CheckStatus
 
 ORDERS_SHOWN = 30
@@ -88,16 +100,22 @@ def canary_table(row: CanaryRow) -> Table | Text:
         who = ", ".join(row.agents)
         return Text(f"No canary. {f'Could begin: {who}' if who else 'No shadow agent is configured.'}", "dim")
     shown = facts()
-    began = "" if row.began_ts is None else f" since {ist_time(row.began_ts)} IST"
+    runs = row.state == CanaryState.RUNNING
+    began = "" if row.began_ts is None else ist_second(row.began_ts)
+    when = f"since {began or ist_second(row.ts)}" if runs else f"{ist_second(row.ts)}{began and f', begun {began}'}"
     proof = f"better {row.better:,.2f}, worse {row.worse:,.2f}, of {row.needed:,.4g} needed"
     rows: list[tuple[str, str | Text]] = [
-        ("canary", Text(f"{row.agent}: {row.state}{began}", "bold")),
+        ("canary", Text(f"{row.agent}: {row.state} {when}", "bold")),
         ("because", f"{row.reason} ({row.who})"),
-        ("decides on", f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size"),
+        (
+            "decides on" if runs else "decided on",
+            f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size",
+        ),
         ("against", row.against or "-"),
         ("proof", f"{proof} · {row.sessions} sessions, {row.mean_bp:+.2f} bp a session"),
-        ("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"),
     ]
+    if runs:
+        rows.append(("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"))
     if row.net_pnl is not None:
         rows.append(("net P&L", Text(signed_rupees(row.net_pnl), tone(row.net_pnl))))
     for name, value in rows:
