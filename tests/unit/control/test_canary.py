@@ -90,8 +90,11 @@ def shown(row: CanaryRow) -> str:
 
 def test_the_table_says_it_all() -> None:
     """State, share, proof, money."""
-    for words in (f"fast: running since {ist_second(NOW)}", "decides on", "looks good (anna)", "NSE:SBIN-EQ · at 0.5 of the limits on size",
-                  "better 7.50, worse 0.25, of 20 needed", "12 sessions, +3.25 bp a session", "+₹12.50"):  # fmt: skip
+    for words in (
+        f"fast: running since {ist_second(NOW)}", "decides on", "looks good (anna)",
+        "NSE:SBIN-EQ · at 0.5 of the limits on size", "better 7.50, worse 0.25, of 20 needed",
+        "12 sessions, +3.25 bp a session", "+₹12.50",
+    ):  # fmt: skip
         assert words in shown(CANARY)
 
 
