@@ -16,6 +16,8 @@ from daemon.core.events import ITSELF, Action, CanaryState
 from daemon.report.tables import facts, table
 from daemon.report.text import (
     Number,
+    ist,
+    ist_date,
     ist_second,
     ist_short,
     ist_time,
@@ -168,11 +170,12 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
     """The newest orders, or a line that says there is none."""
     if not rows:
         return Text("No order.", "dim")
-    shown = table("=time", "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
-    for row in rows[:ORDERS_SHOWN]:
+    head, times = _times([row.ts for row in rows[:ORDERS_SHOWN]])
+    shown = table(head, "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
+    for row, time in zip(rows, times, strict=False):
         paid = next((it for it in (row.average_price, row.limit_price, row.stop_price) if it is not None), None)
         shown.add_row(
-            ist_time(row.ts),
+            time,
             row.order_id,
             row.symbol,
             Text(row.side.value, "green" if row.side.sign > 0 else "red"),
@@ -185,6 +188,14 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
     return shown
 
 
+def _times(stamps: Sequence[int]) -> tuple[str, list[str]]:
+    """The head of a column of times, and each: the day stands above them, or beside each where there are several."""
+    days = {ist_date(ts) for ts in stamps}
+    if len(days) > 1:
+        return "=time", [f"{ist(ts):%d %b %H:%M:%S}" for ts in stamps]
+    return f"={min(days)}", [ist_time(ts) for ts in stamps]
+
+
 def _money(value: Number) -> Text:
     return Text(signed_rupees(value), tone(value))
 
@@ -193,11 +204,12 @@ def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
     """Decisions, or a line that says there is none."""
     if not rows:
         return Text("No decision.", "dim")
-    shown = table("=time", "=symbol", "=decision", ">up to", ">price", ">sure", ">segments", "=by", "why")
-    for row in rows:
+    head, times = _times([row.ts for row in rows])
+    shown = table(head, "=symbol", "=decision", ">up to", ">price", ">sure", ">segments", "=by", "why")
+    for row, time in zip(rows, times, strict=True):
         trades = row.action != Action.HOLD.name
         shown.add_row(
-            ist_time(row.ts),
+            time,
             row.symbol,
             Text("failed" if row.failed else words(row.action.lower()), _action_style(row)),
             whole(row.quantity) if trades else "-",
