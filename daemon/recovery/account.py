@@ -298,7 +298,8 @@ class Account:
                 self._enter(TradingState.HALTED, event, 0 if event.automatic else event.ts)
             case Resume():
                 self._on_word(event)
-                self.flatten_reason, self.closing = "", {}
+                if not event.automatic:
+                    self.flatten_reason, self.closing = "", {}
                 self._enter(TradingState.ACTIVE, event, 0)
             case Reduce():
                 self._enter(TradingState.REDUCING, event, event.ts)

@@ -495,7 +495,8 @@ class RiskActor(Actor):
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
         elif isinstance(event, Resume):
-            self.closing.call_off()
+            if not event.automatic:
+                self.closing.call_off()
             self._unsettled.settle_all(event)
             self._set_state(TradingState.ACTIVE, event)
         elif isinstance(event, Reduce):
