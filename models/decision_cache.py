@@ -50,8 +50,3 @@ class DecisionCache(Generic[T]):
         self._kept.move_to_end(key)
         if len(self._kept) > self.size:
             self._kept.popitem(last=False)
-
-    @property
-    def hit_rate(self) -> float:
-        """Share of the questions that were answered from here, 0..1."""
-        return self.hits / max(1, self.hits + self.misses)

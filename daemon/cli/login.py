@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from daemon.brokers.adapter import Ability
+from daemon.brokers.calls import rate_budget
 from daemon.brokers.choice import ADAPTERS
 from daemon.calls.hiding import Hiding
 from daemon.calls.outcome import Done, Rejected
@@ -21,7 +22,7 @@ from daemon.calls.secret import Secret
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.clock import LiveClock, wall_ns
 from daemon.core.errors import CheckFailed, UsageError
-from daemon.fyers.access import check_app_id, endpoints, rate_budget
+from daemon.fyers.access import check_app_id, endpoints
 from daemon.fyers.credentials import SECRET_VARIABLE, Credentials, app_secret, write_token
 from daemon.fyers.login import LoginRequest, RedirectListener, app_id_hash
 from daemon.fyers.rest import FyersRest

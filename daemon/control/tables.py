@@ -12,9 +12,23 @@ from rich.text import Text
 
 from daemon.control.rows import TradeRow
 from daemon.control.view import CanaryRow, DecisionRow, Health, OrderRow, PositionRow, Status
-from daemon.core.events import ITSELF, Action
+from daemon.core.events import ITSELF, Action, CanaryState
 from daemon.report.tables import facts, table
-from daemon.report.text import Number, ist_short, ist_time, percent, price, rupees, signed_rupees, tone, whole, words
+from daemon.report.text import (
+    Number,
+    ist,
+    ist_date,
+    ist_second,
+    ist_short,
+    ist_time,
+    percent,
+    price,
+    rupees,
+    signed_rupees,
+    tone,
+    whole,
+    words,
+)
 from daemon.supervision.health import CheckStatus
 
 ORDERS_SHOWN = 30
@@ -88,16 +102,22 @@ def canary_table(row: CanaryRow) -> Table | Text:
         who = ", ".join(row.agents)
         return Text(f"No canary. {f'Could begin: {who}' if who else 'No shadow agent is configured.'}", "dim")
     shown = facts()
-    began = "" if row.began_ts is None else f" since {ist_time(row.began_ts)} IST"
+    runs = row.state == CanaryState.RUNNING
+    began = "" if row.began_ts is None else ist_second(row.began_ts)
+    when = f"since {began or ist_second(row.ts)}" if runs else f"{ist_second(row.ts)}{began and f', begun {began}'}"
     proof = f"better {row.better:,.2f}, worse {row.worse:,.2f}, of {row.needed:,.4g} needed"
     rows: list[tuple[str, str | Text]] = [
-        ("canary", Text(f"{row.agent}: {row.state}{began}", "bold")),
+        ("canary", Text(f"{row.agent}: {row.state} {when}", "bold")),
         ("because", f"{row.reason} ({row.who})"),
-        ("decides on", f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size"),
+        (
+            "decides on" if runs else "decided on",
+            f"{', '.join(row.symbols) or '-'} · at {row.size:g} of the limits on size",
+        ),
         ("against", row.against or "-"),
         ("proof", f"{proof} · {row.sessions} sessions, {row.mean_bp:+.2f} bp a session"),
-        ("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"),
     ]
+    if runs:
+        rows.append(("on proof", "is put in charge by itself" if row.promote == "auto" else "a person is asked"))
     if row.net_pnl is not None:
         rows.append(("net P&L", Text(signed_rupees(row.net_pnl), tone(row.net_pnl))))
     for name, value in rows:
@@ -150,11 +170,12 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
     """The newest orders, or a line that says there is none."""
     if not rows:
         return Text("No order.", "dim")
-    shown = table("=time", "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
-    for row in rows[:ORDERS_SHOWN]:
+    head, times = _times([row.ts for row in rows[:ORDERS_SHOWN]])
+    shown = table(head, "=id", "=symbol", "=side", "=type", ">filled", ">price", "=state", "why")
+    for row, time in zip(rows, times, strict=False):
         paid = next((it for it in (row.average_price, row.limit_price, row.stop_price) if it is not None), None)
         shown.add_row(
-            ist_time(row.ts),
+            time,
             row.order_id,
             row.symbol,
             Text(row.side.value, "green" if row.side.sign > 0 else "red"),
@@ -167,6 +188,14 @@ def orders_table(rows: Sequence[OrderRow]) -> Table | Text:
     return shown
 
 
+def _times(stamps: Sequence[int]) -> tuple[str, list[str]]:
+    """The head of a column of times, and each: the day stands above them, or beside each where there are several."""
+    days = {ist_date(ts) for ts in stamps}
+    if len(days) > 1:
+        return "=time", [f"{ist(ts):%d %b %H:%M:%S}" for ts in stamps]
+    return f"={min(days)}", [ist_time(ts) for ts in stamps]
+
+
 def _money(value: Number) -> Text:
     return Text(signed_rupees(value), tone(value))
 
@@ -175,11 +204,12 @@ def decisions_table(rows: Sequence[DecisionRow]) -> Table | Text:
     """Decisions, or a line that says there is none."""
     if not rows:
         return Text("No decision.", "dim")
-    shown = table("=time", "=symbol", "=decision", ">up to", ">price", ">sure", ">segments", "=by", "why")
-    for row in rows:
+    head, times = _times([row.ts for row in rows])
+    shown = table(head, "=symbol", "=decision", ">up to", ">price", ">sure", ">segments", "=by", "why")
+    for row, time in zip(rows, times, strict=True):
         trades = row.action != Action.HOLD.name
         shown.add_row(
-            ist_time(row.ts),
+            time,
             row.symbol,
             Text("failed" if row.failed else words(row.action.lower()), _action_style(row)),
             whole(row.quantity) if trades else "-",

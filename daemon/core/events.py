@@ -1054,7 +1054,7 @@ class Halt(Event, frozen=True, gc=False):
 
 
 class Resume(Event, frozen=True, gc=False):
-    """Command: trade again. `automatic`: no person said so; what is to be closed or in doubt over a night stays so."""
+    """Command: trade again. `automatic`: no person said so; what is being closed or in doubt over a night stays so."""
 
     ts: int
     reason: str

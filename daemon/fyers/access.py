@@ -1,4 +1,4 @@
-"""Settings → what every caller of an account's API goes by: addresses, token, rate budget.
+"""Settings → what every caller of an account's API goes by: addresses and token.
 
 Invariant: a token that leaves this machine leaves it encrypted, and comes from a file that only its owner can read.
 """
@@ -8,16 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from daemon.brokers.calls import rate_budget
 from daemon.brokers.history_download import LIMITS
 from daemon.calls.addresses import check_encrypted, is_local
-from daemon.calls.budget import RateBudget, RateLimits
-from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret
-from daemon.core.clock import Clock, LiveClock
+from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
 from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.rest import Endpoints, FyersRest
-from daemon.machine import Machine
 from daemon.market.instruments import InstrumentBook
 from daemon.settings.orders import BrokerSettings, FyersSettings
 
@@ -66,23 +64,9 @@ def token_of(settings: FyersSettings, environment: Mapping[str, str], *, leaves:
     return read_token(token_path(settings.token_file, environment), private=private)
 
 
-def rate_budget(
-    settings: FyersSettings, limits: RateLimits | None = None, machine: Machine | None = None
-) -> RateBudget:
-    """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file.
-
-    It lives by the `machine`'s clock, whatever time a run has: the venue counts real seconds.
-    """
-    if limits is None:
-        limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    machine = machine if machine is not None else Machine()
-    record = CallRecord(settings.calls_file, settings.calls_per_minute, machine.pen)
-    return RateBudget(LiveClock(machine.readings), limits, record)
-
-
 def history(broker: BrokerSettings, clock: Clock, _: InstrumentBook) -> FyersRest:
     """The account's candles of the past; symbols are Fyers'. Raises `SettingsError` for a token that can't be read."""
     fyers = broker.fyers
     places = endpoints(fyers)  # before the token is read: it must not go there in the clear
     credentials = Credentials(fyers.app_id, token_of(fyers, os.environ).reveal())
-    return FyersRest(credentials, rate_budget(fyers, LIMITS), clock, places)
+    return FyersRest(credentials, rate_budget(fyers, limits=LIMITS), clock, places)

@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from yarl import URL
 
+from daemon.brokers.calls import rate_budget
 from daemon.calls.http import CallTimes
 from daemon.calls.outcome import Done, Outcome, Rejected
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError, SettingsError
-from daemon.fyers.access import endpoints, rate_budget
+from daemon.fyers.access import endpoints
 from daemon.fyers.credentials import Credentials, read_token, token_path
 from daemon.fyers.rest import FyersRest
 from daemon.market.calendar import MarketCalendar

@@ -1,4 +1,4 @@
-"""Settings → what every caller of an OpenAlgo server goes by: addresses, key, rate budget.
+"""Settings → what every caller of an OpenAlgo server goes by: addresses and key.
 
 Invariant: a key that leaves this machine leaves it encrypted, and comes from a file that only its owner can read.
 """
@@ -10,14 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from daemon.brokers.calls import rate_budget
 from daemon.brokers.history_download import LIMITS
 from daemon.calls.addresses import check_encrypted
-from daemon.calls.budget import RateBudget, RateLimits
-from daemon.calls.call_record import CallRecord
 from daemon.calls.secret import Secret, read_secret
-from daemon.core.clock import Clock, LiveClock
+from daemon.core.clock import Clock
 from daemon.core.errors import SettingsError
-from daemon.machine import Machine
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.symbols import Names
@@ -61,14 +59,3 @@ def history(broker: BrokerSettings, clock: Clock, instruments: InstrumentBook) -
         server.url, access(server).read(), rate_budget(server, limits=LIMITS), clock,
         names=Names(instruments.resolve),
     )  # fmt: skip
-
-
-def rate_budget(
-    settings: OpenAlgoSettings, machine: Machine | None = None, limits: RateLimits | None = None
-) -> RateBudget:
-    """The account's budget (or a part of it), which all processes share. Raises `SettingsError` for its file."""
-    if limits is None:
-        limits = RateLimits.of(settings.calls_per_second, settings.calls_per_minute, settings.calls_per_day)
-    machine = machine if machine is not None else Machine()
-    record = CallRecord(settings.calls_file, settings.calls_per_minute, machine.pen)
-    return RateBudget(LiveClock(machine.readings), limits, record)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from daemon.brokers.adapter import Ability, Adapter
-from daemon.openalgo.access import history, rate_budget
+from daemon.brokers.calls import rate_budget
+from daemon.openalgo.access import history
 from daemon.openalgo.broker import openalgo_broker
 from daemon.openalgo.feed import check_feed, openalgo_feed, ticks_are_real
 from daemon.openalgo.findings import openalgo_findings

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from daemon.brokers.calls import rate_budget
 from daemon.calls.http import CallTimes
 from daemon.calls.outcome import Done, Outcome, Rejected
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError
-from daemon.openalgo.access import MAKES, RENEW, access, check_addresses, rate_budget
+from daemon.openalgo.access import MAKES, RENEW, access, check_addresses
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.preflight import Finding, bad, doubtful, good
 from daemon.report.text import rupees

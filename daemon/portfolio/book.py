@@ -264,11 +264,6 @@ class Portfolio:
         return self.cash + sum((item.quantity * item.mark for item in self._holdings.values()), ZERO)
 
     @property
-    def gross_notional(self) -> Decimal:
-        """Σ of the absolute marked values of all positions, rupees."""
-        return sum((abs(item.quantity) * item.mark for item in self._holdings.values()), ZERO)
-
-    @property
     def realised_pnl(self) -> Decimal:
         """Of all symbols, before costs, rupees."""
         return sum((item.realised for item in self._holdings.values()), ZERO)

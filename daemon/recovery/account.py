@@ -56,7 +56,7 @@ from daemon.market.overnight import action_key
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 from daemon.risk.brackets import Brackets
-from daemon.risk.closing import CARRIED_OVER
+from daemon.risk.closing import CARRIED_OVER, is_open
 from daemon.risk.owed import takes_back
 
 log = structlog.get_logger("recovery")
@@ -249,10 +249,9 @@ class Account:
                 self.owed.pop(order.intent.symbol, None)
 
     def _is_open(self, symbol: str) -> bool:
-        """Whether something is held, or works and may yet become a position; what only closes may not."""
+        """As risk asks it of its own book."""
         working = (order.intent for order in self.orders.working.values())
-        opens = any(intent.symbol == symbol and not intent.reduces for intent in working)
-        return bool(opens or self.portfolio.quantity(symbol))
+        return is_open(self.portfolio.quantity(symbol), (it for it in working if it.symbol == symbol))
 
     def remember(self, answer: ManualOrderAnswered) -> None:
         """A manual order was answered: its key is used up."""

@@ -33,8 +33,10 @@ from daemon.core.pairs import Groups
 from daemon.market.overnight import Instruments, counted_anew
 from daemon.risk.brackets import Brackets, Leg, legs_of, wants_bracket
 from daemon.risk.lease import Lease
+from daemon.settings.risk import LONGEST_DUPLICATE_WINDOW_S
 
 PAISA = Decimal("0.01")
+MINUTE_NS = 60 * NS_PER_S
 KEPT_FILLED = 10_000
 """Filled orders that are remembered: one may turn out to have been made larger at the venue."""
 
@@ -197,7 +199,7 @@ class RiskBook:
         positions were valued.
         """
         for intent in approved:
-            self._count_approval(intent, lately=now is None or intent.ts <= now + 60 * NS_PER_S)
+            self._count_approval(intent, lately=now is None or intent.ts <= now + MINUTE_NS)
             self._remember_filled(intent)
             self._remember_bracket(intent)
         for position in positions:
@@ -255,9 +257,9 @@ class RiskBook:
         if lately:
             self._approved.append(intent.ts)
             self._recent[intent.order_id] = intent
-            while self._approved[0] <= intent.ts - 60 * NS_PER_S:
+            while self._approved[0] <= intent.ts - MINUTE_NS:
                 self._approved.popleft()
-            while (oldest := next(iter(self._recent.values()))).ts <= intent.ts - 60 * NS_PER_S:
+            while (oldest := next(iter(self._recent.values()))).ts <= intent.ts - LONGEST_DUPLICATE_WINDOW_S * NS_PER_S:
                 del self._recent[oldest.order_id]
         day, count = self._approved_today
         today = india_day(intent.ts)

@@ -44,6 +44,11 @@ LEFT_BEHIND_NS: Final = 5 * NS_PER_S
 """An exit at market that hasn't traded for so long, while the price got worse, is left behind."""
 
 
+def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
+    """Whether something of a symbol is held, or works and may yet become a position; what only closes may not."""
+    return bool(position) or any(not intent.reduces for intent in working)
+
+
 class Means(msgspec.Struct, frozen=True):
     """What it may do: publish, ask the gate for an order (what it answered), and take one off the market."""
 
@@ -268,10 +273,10 @@ class Closing:
         return symbol not in self._over and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
-        """Whether something of a symbol is held, or works and may yet become a position; what only closes may not."""
+        """See the function."""
         entry = self._book.of(symbol)
-        works = entry.working_buys or entry.working_sells
-        return bool(entry.position or (works and any(not it.reduces for it, _ in self._book.working_of(symbol))))
+        works = self._book.working_of(symbol) if entry.working_buys or entry.working_sells else ()
+        return is_open(entry.position, (intent for intent, _ in works))
 
     def _is_of(self, order_id: str, symbol: str | None, *, theirs: bool) -> bool:
         intent = self._book.open_intent(order_id)

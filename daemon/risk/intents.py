@@ -260,7 +260,7 @@ class IntentBuilder:
             price = max(price, instrument.strike)  # as the gate values what a sold option may cost
         if price <= 0:
             return 0
-        gross_left = _most_gross(limits, book) - book.gross_notional(without=decision.symbol)
+        gross_left = most_gross(limits, book) - book.gross_notional(without=decision.symbol)
         by_quantity = int(limits.max_order_quantity * size)
         by_position = int(limits.max_position_quantity * size)
         by_notional = int(limits.max_order_notional * Decimal(str(size)) / price)
@@ -286,7 +286,7 @@ class IntentBuilder:
         return max((raw / tick).to_integral_value(rounding=rounding), Decimal(1)) * tick
 
 
-def _most_gross(limits: RiskSettings, book: RiskBook) -> Decimal:
+def most_gross(limits: RiskSettings, book: RiskBook) -> Decimal:
     """Rupees that may be held in all: by the limits, and by what is leased of a budget for several daemons."""
     leased = book.lease.leased if book.lease is not None else None
     return limits.max_gross_notional if leased is None else min(limits.max_gross_notional, leased)

@@ -13,21 +13,28 @@ from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import Side
 from daemon.risk.book import RiskBook, worst_position
 from daemon.risk.gate import MINUTE_NS
+from daemon.risk.intents import Instruments, limits_of, most_gross
 from daemon.settings.risk import RiskSettings
 
 PAISA = Decimal("0.01")
 NOTHING = Decimal(0)
 
 
-def risk_view(book: RiskBook, limits: RiskSettings, now_ns: int, free: Decimal | None = None) -> RiskView:
+def risk_view(
+    book: RiskBook, limits: RiskSettings, instruments: Instruments, now_ns: int, free: Decimal | None = None
+) -> RiskView:
     """The day's profit, what is `free` for new margin (None: nobody says), and a gauge for each limit that is set."""
     pnl = book.day_pnl()
     a_minute, a_second = limits.max_orders_per_minute, limits.max_orders_per_second
-    held = max(map(worst_position, book.symbols.values()), default=0)  # with what working orders may add
+    held = [  # with what working orders may add, each beside its own limit
+        (worst_position(entry), limits_of(limits, instruments, symbol).max_position_quantity)
+        for symbol, entry in book.symbols.items()
+    ]
+    most, allowed = max(held, key=lambda one: one[0] / one[1], default=(0, limits.max_position_quantity))
     gauges = [
         _gauge("daily loss", max(NOTHING, -pnl), limits.max_daily_loss, "₹"),
-        _gauge("gross exposure", book.gross_notional(""), limits.max_gross_notional, "₹"),
-        _gauge("largest position", held, limits.max_position_quantity, "units"),
+        _gauge("gross exposure", book.gross_notional(""), most_gross(limits, book), "₹"),
+        _gauge("largest position", most, allowed, "units"),
         _gauge("orders today", book.approved_on(india_day(now_ns)), limits.max_orders_per_day, ""),
         _gauge("orders in a minute", book.approved_since(now_ns - MINUTE_NS, a_minute), a_minute, ""),
         _gauge("orders in a second", book.approved_since(now_ns - NS_PER_S, a_second), a_second, ""),

@@ -295,8 +295,8 @@ class DaemonView:
 
     def risk(self) -> RiskView:
         """As the gate counts."""
-        risk = self._app.risk
-        return risk_view(risk.book, risk.limits, self._app.plan.clock.now_ns(), risk.free)
+        app, risk = self._app, self._app.risk
+        return risk_view(risk.book, risk.limits, app.instruments, app.plan.clock.now_ns(), risk.free)
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The agent in charge first."""

@@ -8,7 +8,10 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from daemon.settings.budget import BudgetShare
-from daemon.settings.values import Money, NonNegative, Percent, Positive, PositiveInt, Section
+from daemon.settings.values import Money, Percent, Positive, PositiveInt, Section
+
+LONGEST_DUPLICATE_WINDOW_S = 3600
+"""So long approved orders are remembered one by one."""
 
 
 class OwnLimits(Section):
@@ -38,7 +41,7 @@ class RiskSettings(Section):
     max_orders_per_second: PositiveInt = 8
     max_orders_per_minute: PositiveInt = 120
     max_orders_per_day: PositiveInt = 5000
-    duplicate_window_s: NonNegative = 1.0
+    duplicate_window_s: Annotated[float, Field(ge=0, le=LONGEST_DUPLICATE_WINDOW_S)] = 1.0
     stale_after_s: Positive = 60.0
     exits_when_halted: bool = True
     limits: dict[str, OwnLimits] = {}

@@ -18,6 +18,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import UsageError
 from daemon.core.events import (
+    ITSELF,
     BeginCanary,
     CanaryChanged,
     CanaryState,
@@ -49,8 +50,6 @@ from strategies.base import Strategy, model_hash_of
 
 log = structlog.get_logger("canary")
 
-ITSELF = "hrmd"
-"""Who ends a canary that no person ended."""
 OPERATOR = "the operator"
 """Who puts a candidate in charge by settings and a start: more isn't known of that person."""
 
@@ -313,7 +312,8 @@ class CanaryDesk(Actor):
         if road.loads:
             self.bus.publish(LoadModel(ts=now, key=self._key, model=road.loads, who=who, reason=why))
         else:
-            self.bus.publish(SwapStrategy(ts=now, name=road.swaps_to, reason=why))
+            person = "" if who == ITSELF else who  # what is left for proof isn't left by itself: it can be gone back to
+            self.bus.publish(SwapStrategy(ts=now, name=road.swaps_to, reason=why, who=person))
 
     def _promoted(self, who: str, reason: str) -> None:
         self._finish(CanaryState.PROMOTED, who, reason)

@@ -18,6 +18,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import Clock
 from daemon.core.errors import HrmdError
 from daemon.core.events import (
+    ITSELF,
     AccountSnapshot,
     AdvanceMigration,
     Decider,
@@ -38,7 +39,7 @@ from daemon.shadow.desk import Desk
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.artifacts import said_on_disk
 from daemon.strategy.build import artifact_of
-from daemon.supervision.migration import HEARD, KEY, OURSELVES, Migration
+from daemon.supervision.migration import HEARD, KEY, Migration
 from daemon.supervision.migration_gates import Candidate, Facts
 from daemon.supervision.supervisor import Ladder
 from strategies.base import model_hash_of
@@ -163,7 +164,7 @@ class MigrationKeeper:
         self.migration.apply(event)
         if isinstance(event, MigrationChanged):
             self._trouble = ""
-            by_itself = event.who == OURSELVES
+            by_itself = event.who == ITSELF
             (log.error if by_itself else log.warning)(
                 "migration", stage=event.stage.value, before=event.before.value, candidate=event.candidate,
                 who=event.who, reason=event.reason,

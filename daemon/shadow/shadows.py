@@ -16,6 +16,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import (
     BY_HAND,
+    ITSELF,
     Bar,
     Complexity,
     Decision,
@@ -215,9 +216,7 @@ class Shadows:
         self._state = event.state
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, COMMANDS) and (
-            getattr(event, "automatic", False) or (isinstance(event, Halt) and event.shutdown)
-        ):
+        if isinstance(event, COMMANDS) and (event.who == ITSELF or (isinstance(event, Halt) and event.shutdown)):
             return
         if isinstance(event, PositionRestated) and not self._settings.broker.on_paper:
             return  # the broker's own; a desk makes one of each `PriceAdjusted`

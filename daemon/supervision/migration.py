@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from daemon.core.events import (
+    ITSELF,
     AdvanceMigration,
     BeginCanary,
     CanaryChanged,
@@ -52,8 +53,6 @@ from daemon.supervision.migration_gates import (
 
 KEY: Final = "migration-"
 """How keys of our commands to load a model begin."""
-OURSELVES: Final = "hrmd"
-"""Who signs for what is done by itself: only ever a step back."""
 HRM: Final = "hrm"
 """The strategy whose model can be changed while the daemon runs."""
 KEPT: Final = 500
@@ -236,7 +235,7 @@ class Migration:
             return []
         if self.stage in ON_TRIAL and self.canary is not None and self.canary.state is CanaryState.ROLLED_BACK:
             reason = f"the canary was rolled back: {self.canary.reason}"
-            return [self._back(ts, MigrationStage.PARALLEL, facts, OURSELVES, reason)]
+            return [self._back(ts, MigrationStage.PARALLEL, facts, ITSELF, reason)]
         gates = self.gates(facts) if self._put_in_charge else ()
         if self._put_in_charge and all(gate.passed for gate in gates):
             return [self._by_settings(ts, gates)]
@@ -257,7 +256,7 @@ class Migration:
         """The former's model where another is loaded on its strategy, and the former in charge."""
         former, reason = changed.former, f"migration rolled back by {changed.who}: {changed.reason}"
         now = facts.models.get(former.strategy, Decider(former.strategy))
-        swap = SwapStrategy(ts=ts, name=former.strategy, reason=reason)
+        swap = SwapStrategy(ts=ts, name=former.strategy, reason=reason, who=changed.who)
         if former.strategy != HRM or now.same_as(former):
             return [swap]
         key = f"{KEY}{ts}"

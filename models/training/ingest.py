@@ -7,7 +7,7 @@ belongs to one instrument; whatever was dropped is counted in the report, and a 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -76,10 +76,6 @@ class Report:
             f"{Path(self.file).name}: {self.symbol}: {self.rows:,} bars of {self.interval_s} s, {dropped}, "
             f"{self.gaps:,} missing; {self.sessions:,} sessions, {self.sessions_left_out:,} left out as incomplete"
         )
-
-    def as_dict(self) -> dict[str, object]:
-        """All counts, for JSON."""
-        return {**asdict(self), "dropped": self.dropped}
 
 
 def read_bars(

@@ -33,11 +33,6 @@ NEXT = (
 )
 
 
-def cap_logits(logits: Tensor, cap: float = 5.0) -> Tensor:
-    """Limit logits smoothly to ±``cap``, so that no valid action ever dies."""
-    return cap * torch.tanh(logits / cap)
-
-
 def action_probabilities(logits: Tensor, live: Tensor | None = None) -> Tensor:
     """Probabilities of the valid actions from each position; capped logits and result (B, T, 3, 5).
 

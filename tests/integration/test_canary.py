@@ -420,10 +420,13 @@ def test_one_that_proves_better_but_is_no_rung_waits_for_a_person(
     assert app.canary.why_not_begin("busy").startswith("a canary of busy runs")
 
 
-def test_one_that_is_a_rung_of_the_ladder_is_put_in_charge_by_it(days: list[Path], tmp_path: Path) -> None:
-    """By itself where the settings say so; every bar is decided once, and the journal verifies."""
+@pytest.mark.parametrize("promote", ["ask", "auto"])
+def test_one_that_is_a_rung_of_the_ladder_is_put_in_charge_by_it(
+    days: list[Path], tmp_path: Path, promote: str
+) -> None:
+    """By itself where the settings say so, else in the name of who said so; every bar is decided once."""
     hrm = ("strategy.name=hrm", "shadow.agents=[{name: idle, strategy: rules}]", "strategy.rules.min_trend=99")
-    settings = settings_of(*CALM, ON_INFY, *hrm, *SURE, SLOW, "canary.promote=auto")
+    settings = settings_of(*CALM, ON_INFY, *hrm, *SURE, SLOW, f"canary.promote={promote}")
     rules = RulesStrategy(settings.strategy.rules)
     plan = RunPlan(
         tapes=days, symbols=[], clock=ReplayClock(), latency=FixedLatency(0), journal=tmp_path / "j", durable=False,
@@ -431,11 +434,14 @@ def test_one_that_is_a_rung_of_the_ladder_is_put_in_charge_by_it(days: list[Path
     )  # fmt: skip
     app = App(settings, plan, {"hrm": Churning(), "rules": rules}, build_agents(settings, ReplayClock()))
     app.bus.tap((TimeAdvanced,), once(app, begin(5, "idle")))
+    if promote == "ask":
+        app.bus.tap((TimeAdvanced,), once(app, end(12, promote=True)))
     asyncio.run(app.run())
     said, swaps = journaled(tmp_path / "j", CanaryChanged), journaled(tmp_path / "j", StrategySwapped)
-    assert [swap.new for swap in swaps] == ["rules"]
-    assert (said[-1].state, said[-1].who) == (CanaryState.PROMOTED, "hrmd")
-    assert said[-1].reason.startswith("canary idle: better by more than 0 bp")
+    who, why = ("anna", "seen enough") if promote == "ask" else ("", "better by more than 0 bp")
+    assert [(swap.new, swap.who) for swap in swaps] == [("rules", who)]
+    assert (said[-1].state, said[-1].who) == (CanaryState.PROMOTED, who or "hrmd")
+    assert said[-1].reason.startswith(f"canary idle: {why}")
     deciders = [one.strategy for one in check_each_bar_once(tmp_path / "j") if one.ts_bar > swaps[0].ts]
     assert set(deciders) == {"rules"}
 
@@ -449,7 +455,7 @@ class Churning(Own):
         return decision(moment, self.name, action, 100, 0.5, "churn")
 
 
-def once(app: App, command: BeginCanary) -> Callable[[TimeAdvanced], None]:
+def once(app: App, command: BeginCanary | EndCanary) -> Callable[[TimeAdvanced], None]:
     """Gives a command at its time."""
     waiting = [command]
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.core.events import (
+    ITSELF,
     BeginCanary,
     CanaryState,
     Decider,
@@ -19,7 +20,7 @@ from daemon.core.events import (
     SwapStrategy,
 )
 from daemon.settings.canary import CanarySettings
-from daemon.supervision.migration import BACK, HEARD, NEXT, ON_TRIAL, OURSELVES, Migration
+from daemon.supervision.migration import BACK, HEARD, NEXT, ON_TRIAL, Migration
 from tests.migrations import (
     CANDIDATE,
     CASH,
@@ -126,7 +127,7 @@ def known(migration: Migration) -> tuple[Any, ...]:
 
 def check_arrow(event: MigrationChanged) -> None:
     """Forwards with every gate passed and a person's name; back as it is allowed to."""
-    if event.who == OURSELVES:
+    if event.who == ITSELF:
         assert event.before in ON_TRIAL
         assert event.stage is MigrationStage.PARALLEL
     elif event.who == "asha":

@@ -68,7 +68,6 @@ def test_flat_books_have_grown_by_what_was_realised(history: list[Fill]) -> None
                 Fill(ts=99, fill_id=symbol, order_id="o", symbol=symbol, side=side, quantity=abs(open_quantity),
                      price=Decimal("123.45"), costs=Decimal("0.07"))
             )  # fmt: skip
-    assert portfolio.gross_notional == 0
     assert portfolio.realised_pnl - portfolio.costs == portfolio.equity - CASH == portfolio.cash - CASH
     assert all(position.quantity == 0 and position.opened_ts == 0 for position in portfolio.positions())
 

@@ -84,7 +84,7 @@ function showRisk(risk) {
     box.append(head, meter(one.share, one.share >= 0.9 ? "bad" : one.share >= 0.6 ? "amber" : ""));
     return box;
   }));
-  if (risk.free !== null) byId("gauges").append(element("p", `${rupees(risk.free)} free for margin, by the broker`, "hint"));
+  if (risk.free !== null) byId("gauges").append(element("p", `${rupees(risk.free)} free for margin`, "hint"));
 }
 
 function showHealth(status, health) {
@@ -95,11 +95,12 @@ function showHealth(status, health) {
     if (name === status.strategy) step.setAttribute("aria-current", "true");
     rungs.append(step);
   }
+  const reasons = status.inference && status.model.includes(status.inference.model_hash.slice(0, 12));
   const facts = [status.strategy_reason && `${status.strategy} decides: ${status.strategy_reason}${status.strategy_who ? ` (${status.strategy_who})` : ""}`,
     status.strategy_steps.length && `done by itself: ${status.strategy_steps.map(words).join(", ")}`, status.strategy_back,
     status.strategy_lock && `locked by ${status.strategy_lock_who || "somebody"}: ${status.strategy_lock}`,
     ...Object.entries(status.strategies_missing).map(([name, why]) => `${name} can't be built: ${why}`),
-    status.model && `model ${status.model}${status.inference ? ", " + status.inference.runtime : ""}`, status.session && "market " + status.session,
+    status.model && `model ${status.model}${reasons ? ", " + status.inference.runtime : ""}`, status.session && "market " + status.session,
     `feed ${status.feed}`, status.recorder && `${count(status.recorder.recorded)} ticks on tape${status.recorder.lost ? `, ${count(status.recorder.lost)} lost` : ""}`,
     status.token && `broker's access ${status.token}`, ...status.notes].filter(Boolean);
   const stamp = JSON.stringify([status.strategies, status.strategy, facts]);

@@ -135,7 +135,6 @@ class LiveFeed:
         self._past: Counter[str] = Counter()
         self._backoff = Backoff(settings, rng if rng is not None else random.Random())
         self._token = ""
-        self._token_lost = asyncio.Event()
         self._link: Link | None = None
         self._state: LinkState | None = None
         self._end_reason = ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from daemon.control.tables import canary_table
-from daemon.control.view import NotTradingError
+from daemon.control.view import CanaryRow, NotTradingError
+from daemon.core.clock import NS_PER_S
 from daemon.core.events import BeginCanary, EndCanary
+from daemon.report.text import ist_second
 from tests.unit.control.fakes import CANARY, NOW
 from tests.unit.control.test_server import Running, running
 
@@ -78,10 +81,27 @@ async def test_one_that_was_not_taken_says_so(running: Running) -> None:
     assert (status, answer["detail"]) == (503, "canary begin was not taken: the disk is full")
 
 
+def shown(row: CanaryRow) -> str:
+    """As somebody reads it at a terminal."""
+    out = io.StringIO()
+    Console(file=out, width=160).print(canary_table(row))
+    return out.getvalue()
+
+
 def test_the_table_says_it_all() -> None:
     """State, share, proof, money."""
-    out = io.StringIO()
-    Console(file=out, width=160).print(canary_table(CANARY))
-    for words in ("fast: running since", "looks good (anna)", "NSE:SBIN-EQ · at 0.5 of the limits on size",
-                  "better 7.50, worse 0.25, of 20 needed", "12 sessions, +3.25 bp a session", "+₹12.50"):  # fmt: skip
-        assert words in out.getvalue()
+    for words in (
+        f"fast: running since {ist_second(NOW)}", "decides on", "looks good (anna)",
+        "NSE:SBIN-EQ · at 0.5 of the limits on size", "better 7.50, worse 0.25, of 20 needed",
+        "12 sessions, +3.25 bp a session", "+₹12.50",
+    ):  # fmt: skip
+        assert words in shown(CANARY)
+
+
+def test_one_that_has_ended_says_when() -> None:
+    """It is no more what it was since it began, and decides on nothing."""
+    ended = msgspec.structs.replace(CANARY, state="rolled back", ts=NOW + 3600 * NS_PER_S, net_pnl=None)
+    said = shown(ended)
+    assert f"fast: rolled back {ist_second(ended.ts or 0)}, begun {ist_second(NOW)}" in said
+    assert "decided on" in said
+    assert "on proof" not in said

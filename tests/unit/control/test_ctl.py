@@ -21,8 +21,10 @@ from daemon.cli.ctl import Method, ctl_app, exchange
 from daemon.control.finding import Address
 from daemon.control.tables import orders_table, positions_table
 from daemon.control.view import AN_OPERATOR, NotDurableError
+from daemon.core.clock import NS_PER_S
 from daemon.core.errors import Fault, UsageError
 from daemon.core.events import Flatten, Halt, Reduce, Resume, SwapStrategy, TradingState
+from daemon.report.text import ist, ist_date
 from daemon.settings.layers import DEFAULT_PATH
 from daemon.supervision.health import Overall, doubtful
 from tests.unit.control.fakes import NOW, ORDERS, POSITIONS, TIME, TOKEN, FakeDaemon, build_server, running_in_thread
@@ -257,6 +259,16 @@ def test_stops_and_targets_are_shown_where_there_are_any() -> None:
     assert "351.05" in shown
     stop = msgspec.structs.replace(ORDERS[0], average_price=None, limit_price=None, stop_price=Decimal("351.05"))
     assert "351.05" in written(orders_table([stop]))
+
+
+def test_orders_say_of_which_day_they_are() -> None:
+    """Once where all are of one, as in the morning those of yesterday; else each."""
+    order, day = ORDERS[0], 86_400 * NS_PER_S
+    one, two = (written(orders_table([order, msgspec.structs.replace(order, ts=order.ts - ago)])) for ago in (1, day))
+    assert one.count(ist_date(order.ts)) == 1
+    assert f"{ist(order.ts):%d %b %H:%M:%S}" not in one
+    for ts in (order.ts, order.ts - day):
+        assert f"{ist(ts):%d %b %H:%M:%S}" in two
 
 
 def test_positions_and_orders_are_tables(operator: Operator) -> None:

@@ -21,12 +21,7 @@ def test_the_one_that_was_not_asked_for_longest_makes_room() -> None:
     assert cache.get(b"one") == "1"
     cache.put(b"three", "3")
     assert [cache.get(key) for key in (b"one", b"two", b"three")] == ["1", None, "3"]
-    assert (cache.hits, cache.misses, cache.hit_rate) == (3, 1, 0.75)
-
-
-def test_nothing_was_asked_is_no_hit() -> None:
-    """An unused cache has a rate, and it is 0."""
-    assert DecisionCache(4).hit_rate == 0.0
+    assert (cache.hits, cache.misses) == (3, 1)
 
 
 def test_every_column_and_part_is_in_the_key(agent: HRMAgent, settings: Settings, observe: Observe) -> None:

@@ -563,6 +563,8 @@ def test_what_a_canary_left_to_be_closed_is_remembered_until_it_is() -> None:
     assert after.closing == {SBIN: "it failed"}
     account.fold(trade(2, Side.SELL))
     assert account.closing == {}
+    after.fold([Resume(ts=OPEN, reason="a token is there again", automatic=True)])
+    assert after.closing == {SBIN: "it failed"}
     after.fold([Resume(ts=OPEN, reason="by hand")])
     assert after.closing == {}
 

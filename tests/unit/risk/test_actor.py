@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, ReplayClock, VenueTime, india_day
 from daemon.core.events import (
+    ITSELF,
     Action,
     BrokerStatus,
     CancelOrder,
@@ -391,6 +392,24 @@ def test_resume_ends_flattening(desk: Desk) -> None:
     assert desk.tell(TimeAdvanced(ts=NOON + MINUTE)) == []
     later = decide(Action.BUY_LONG, ts=NOON + MINUTE)
     assert isinstance(desk.tell(tick(NOON + MINUTE, 800.0), later)[-1], OrderApproved)
+
+
+def test_only_a_person_calls_off_what_is_being_closed(desk: Desk) -> None:
+    """A token was lost while an exit was wanted, and is there again: nobody said that what is held may stay."""
+    desk.hold(100)
+    closing, *_ = desk.tell(loaded(closes=True))
+    assert isinstance(closing, OrderIntent)
+    desk.tell(
+        OrderRejected(ts=NOON, order_id=closing.order_id, code=-16, reason="Could not authenticate the user"),
+        Halt(ts=NOON, reason="the token", automatic=True, who=ITSELF),
+        Resume(ts=NOON, reason="a token that holds is there again", automatic=True, who=ITSELF),
+    )
+    assert desk.actor.book.state is TradingState.ACTIVE
+    again = desk.tell(TimeAdvanced(ts=NOON + 2 * NS_PER_S))
+    assert closings(again) == [(SBIN, Side.SELL, 100, "model new")]
+    assert isinstance(again[0], OrderIntent)
+    desk.tell(cancel_of(again[0]), Resume(ts=NOON, reason="keep it", who="asha"))
+    assert desk.tell(TimeAdvanced(ts=NOON + MINUTE)) == []
 
 
 def test_the_loss_counts_from_each_sessions_start(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import PROTECTION, OrderIntent, OrderType, Side, TradingState
@@ -315,6 +316,16 @@ def test_the_same_order_again_is_denied(book: RiskBook, check: Check) -> None:
     assert check(intend(ts=NOON + 1)) is None
     book.order_gone(twin.order_id)
     assert check(intend()) is None
+
+
+def test_the_same_order_is_known_for_as_long_as_a_window_may_be(book: RiskBook, check: Check) -> None:
+    """Orders that came between don't shorten it; one beyond an hour is refused as a setting."""
+    approve(book, "D1", NOON - 50 * MINUTE)
+    approve(book, "D2", NOON - 1, quantity=7)
+    assert check(intend(), duplicate_window_s=3600) == ("duplicate", "none like it within 3600 s", "D1")
+    assert check(intend(), duplicate_window_s=49 * 60) is None
+    with pytest.raises(ValidationError, match="duplicate_window_s"):
+        RiskSettings(duplicate_window_s=3601)
 
 
 @pytest.mark.parametrize(("price", "passes"), [("840", True), ("840.05", False), ("760", True), ("759.95", False)])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 
 import pytest
 
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import Side
+from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
+from daemon.risk.lease import Lease
 from daemon.run.risk_gauges import risk_view
-from daemon.settings.risk import RiskSettings
-from tests.samples import fill_of, intend, position_of, tick
+from daemon.settings.market import MarketSettings
+from daemon.settings.risk import OwnLimits, RiskSettings
+from tests.samples import RELIANCE, fill_of, intend, position_of, tick
 
 OPEN = 1_767_584_700 * NS_PER_S
 LIMITS = RiskSettings(max_daily_loss=Decimal(1000), max_gross_notional=Decimal(160_000), max_position_quantity=200)
+
+INSTRUMENTS = InstrumentBook(MarketSettings(), dt.date(2026, 1, 5))
 
 
 def book() -> RiskBook:
@@ -31,14 +37,14 @@ def book() -> RiskBook:
 
 def shares(view_of: RiskBook, limits: RiskSettings = LIMITS) -> dict[str, float]:
     """By name."""
-    return {one.name: one.share for one in risk_view(view_of, limits, OPEN + NS_PER_S // 2).gauges}
+    return {one.name: one.share for one in risk_view(view_of, limits, INSTRUMENTS, OPEN + NS_PER_S // 2).gauges}
 
 
 def test_a_loss_a_position_and_orders_use_their_limits() -> None:
     """100 shares that fell by 5 rupees are half of 1,000 lost, half of the quantity, and 79,500 of 160,000."""
     held = book()
     held.on_ticks(tick(OPEN + 1, 795.0))
-    view = risk_view(held, LIMITS, OPEN + NS_PER_S // 2)
+    view = risk_view(held, LIMITS, INSTRUMENTS, OPEN + NS_PER_S // 2)
     assert view.day_pnl == Decimal("-500.00")
     assert shares(held) == {
         "daily loss": 0.5, "gross exposure": 0.4969, "largest position": 0.5, "orders today": 0.0002,
@@ -78,3 +84,20 @@ def test_net_exposure_is_what_the_gate_compares(side: Side) -> None:
     made.order_opened(intend("T2", Side.BUY if side is Side.SELL else Side.SELL, 60, ts=OPEN))
     limits = LIMITS.model_copy(update={"max_net_notional": Decimal(160_000)})
     assert shares(made, limits)["net exposure"] == 0.5
+
+
+def test_a_position_stands_beside_the_limit_of_its_own() -> None:
+    """The one that has used most of what it may have, not the largest number."""
+    held = book()
+    held.on_fill(fill_of(intend("R", quantity=50, symbol=RELIANCE)))
+    own = LIMITS.model_copy(update={"limits": {RELIANCE: OwnLimits(max_order_quantity=50, max_position_quantity=50)}})
+    found = next(it for it in risk_view(held, own, INSTRUMENTS, OPEN).gauges if it.name == "largest position")
+    assert (found.used, found.limit, found.share) == (50, 50, 1.0)
+
+
+def test_what_is_leased_of_a_shared_budget_is_the_limit_where_it_is_less() -> None:
+    """The gate denies beyond it."""
+    held = book()
+    held.lease = Lease("a", lambda: 0)
+    held.lease.renew(OPEN, Decimal(80_000), 1, "renewed")
+    assert shares(held)["gross exposure"] == 1.0

@@ -14,14 +14,19 @@ import pytest
 from daemon.core.clock import NS_PER_MS, NS_PER_S, ReplayClock
 from daemon.core.errors import ArtifactError, SettingsError
 from daemon.core.events import (
+    ITSELF,
     Action,
     Complexity,
     Decision,
+    Event,
+    Halt,
     InferenceMeasured,
+    Reduce,
     Regime,
     SettingChanged,
     ShadowResult,
     Side,
+    TradingState,
 )
 from daemon.journal.writer import Journal
 from daemon.shadow.agents import OnThread, build_agents
@@ -228,6 +233,34 @@ def test_shadows_hear_nothing_of_real_orders() -> None:
     names = {kind.__name__ for kind in HEARD}
     private = ("Order", "Fill", "Position", "Decision", "Funds", "Manual", "Cancel", "Broker", "Account")
     assert {name for name in names if name.startswith(private)} == {"PositionRestated"}
+
+
+@pytest.mark.parametrize(
+    ("command", "state"),
+    [
+        (Reduce(ts=OPEN, reason="careful", who="asha"), TradingState.REDUCING),
+        (Halt(ts=OPEN, reason="stop", who="asha"), TradingState.HALTED),
+        (Reduce(ts=OPEN, reason="a token that holds is there again", who=ITSELF), TradingState.ACTIVE),
+        (Halt(ts=OPEN, reason="the token", automatic=True, who=ITSELF), TradingState.ACTIVE),
+        (Halt(ts=OPEN, reason="SIGTERM", shutdown=True, who="SIGTERM"), TradingState.ACTIVE),
+    ],
+)
+async def test_what_a_person_commands_holds_for_every_shadow(
+    tmp_path: Path, command: Event, state: TradingState
+) -> None:
+    """What the daemon says to itself doesn't, whatever it says."""
+    subject = service(
+        write_tape(tmp_path / "t.parquet", *wave(5)), tmp_path, "shadow.agents=[{name: fast, strategy: rules}]"
+    )
+    (desk,) = subject.app.shadows.desks
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(desk.run())
+        subject.app.bus.publish(command)
+        await desk.settled()
+        running.cancel()
+    assert desk.risk.book.state is state
+    subject.alerts.close()
+    subject.app.close()
 
 
 async def test_a_limit_that_changes_holds_for_every_shadow(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_back_from_full_puts_the_former_in_charge() -> None:
     process = at_full()
     process.roll_back()
     (swap,) = process.said(SwapStrategy)
-    assert (swap.name, swap.reason) == ("ppo", "migration rolled back by ravi: it loses")
+    assert (swap.name, swap.who, swap.reason) == ("ppo", "ravi", "migration rolled back by ravi: it loses")
     assert not process.said(LoadModel)
     assert process.migration.owed == ""
 

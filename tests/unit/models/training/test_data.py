@@ -71,7 +71,7 @@ def test_one_minute_becomes_five(tmp_path: Path) -> None:
     assert np.allclose(sessions.bars[0], expected)
     assert sessions.ts_ns[0] == OPEN_NS
     assert reports[0].dropped == 0
-    assert reports[0].as_dict()["rows"] == 240
+    assert reports[0].rows == 240
 
 
 def test_every_kind_of_bad_bar_is_counted_and_dropped(tmp_path: Path) -> None:

@@ -145,12 +145,6 @@ def test_invalid_actions_are_impossible_and_dead_bars_hold() -> None:
     assert torch.equal(probs[0, 1, :, ob.HOLD], torch.ones(3))
 
 
-def test_cap_limits_logits_and_keeps_small_ones() -> None:
-    """±1000 becomes ±5; a small logit passes almost unchanged."""
-    capped = ob.cap_logits(torch.tensor([-1000.0, 0.01, 1000.0]), 5.0)
-    assert torch.allclose(capped, torch.tensor([-5.0, 0.01, 5.0]), atol=1e-5)
-
-
 def test_a_decision_never_earns_the_past() -> None:
     """Changing returns before decision t leaves the value from t on unchanged."""
     probs, returns, cost, size = make(5, steps=6)
