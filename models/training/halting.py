@@ -29,7 +29,7 @@ RIDGE: Final = 1.0
 ROUNDS: Final = 30
 """Of Newton's method, which is there after ten."""
 CUTS: Final = 81
-"""Values that q_continue may take: quantiles of the q_halt seen."""
+"""Values that q_continue may take: quantiles of those between the q_halt seen."""
 MOST_NUMBERS: Final = 8_000_000
 """Of all states that are held at once (64 MB); of longer histories every second, third, … decision is looked at."""
 
@@ -73,7 +73,7 @@ def refit_halting(
         return None
     weight, bias = _logistic(fitted.z.reshape(-1, fitted.z.shape[-1]), 1.0 - fitted.regret.reshape(-1))
     q_halt = judged.z @ weight + bias
-    tried = [_stopping_over(cut, q_halt, judged.regret) for cut in np.quantile(q_halt, np.linspace(0, 1, CUTS))]
+    tried = [_stopping_over(cut, q_halt, judged.regret) for cut in _cuts(q_halt)]
     allowed_ones = [one for one in tried if one[1].regret <= allowed]
     cut, chosen = min(allowed_ones, key=lambda one: one[1].segments)  # the highest cut stops nobody and is allowed
     _write(model.heads.q, weight, bias, cut)
@@ -123,6 +123,13 @@ def _regret(now: Tensor, deepest: Tensor) -> Tensor:
     """Policies (R, 3, 5) after some segment and after the last, (R,)."""
     own, other = (of.argmax(dim=-1, keepdim=True) for of in (deepest, now))
     return (deepest.gather(-1, own) - deepest.gather(-1, other)).mean(dim=(1, 2))
+
+
+def _cuts(q_halt: Floats) -> Floats:
+    """Halfway between values seen, from one under to one over all of them: no decision there hangs on a rounding."""
+    seen = np.unique(q_halt)
+    between = np.concatenate([seen[:1] - 1.0, (seen[1:] + seen[:-1]) / 2, seen[-1:] + 1.0])
+    return np.quantile(between, np.linspace(0, 1, CUTS), method="nearest")
 
 
 def _stopping_over(cut: float, q_halt: Floats, regret: Floats) -> tuple[float, Halting]:
