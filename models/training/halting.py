@@ -129,7 +129,8 @@ def _cuts(q_halt: Floats) -> Floats:
     """Halfway between values seen, from one under to one over all of them: no decision there hangs on a rounding."""
     seen = np.unique(q_halt)
     between = np.concatenate([seen[:1] - 1.0, (seen[1:] + seen[:-1]) / 2, seen[-1:] + 1.0])
-    return np.quantile(between, np.linspace(0, 1, CUTS), method="nearest")
+    cuts: Floats = np.quantile(between, np.linspace(0, 1, CUTS), method="nearest")
+    return cuts
 
 
 def _stopping_over(cut: float, q_halt: Floats, regret: Floats) -> tuple[float, Halting]:
