@@ -19,7 +19,7 @@ from typer.exceptions import Abort, TyperException
 from daemon import __version__
 from daemon.cli.lazy import Later, LazyGroup
 from daemon.cli.options import INTERRUPTED
-from daemon.core.errors import HrmdError
+from daemon.core.errors import HrmdError, Unavailable, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except HrmdError as error:
         _complain(str(error))
-        return error.exit_code
+        return _code(error)
     except TyperException as error:
         return _misused(error)
     except (KeyboardInterrupt, Abort):
@@ -121,6 +121,14 @@ def main(arguments: list[str] | None = None) -> int:
     if result == INTERRUPTED:
         _complain("interrupted")
     return result if isinstance(result, int) else 0
+
+
+def _code(error: HrmdError) -> int:
+    """What is refused for a disk that is full, say, isn't a mistake of who asked; that no daemon runs there is."""
+    from daemon.core.passing import passes
+
+    stays = not isinstance(error, UsageError) or isinstance(error.__context__, ConnectionError)
+    return error.exit_code if stays or not passes(error) else Unavailable.exit_code
 
 
 def _open_missing_streams() -> None:

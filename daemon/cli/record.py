@@ -14,7 +14,6 @@ import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
 from daemon.core.errors import UsageError
-from daemon.core.passing import telling_what_passes
 from daemon.report.tables import show, table, terminal
 from daemon.run.log import without_waiting
 from daemon.run.process import on_ending
@@ -27,7 +26,7 @@ from daemon.tape.sealing import Sealed, seal
 def record(config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> int:
     """Record the feed of the settings into feed.record.path, without trading, until Ctrl-C or the feed's end."""
     settings = settings_and_logs(config, overrides)
-    with telling_what_passes(), without_waiting():
+    with without_waiting():
         done = run_loop(_record(settings))
     if as_json:
         print_json(done)

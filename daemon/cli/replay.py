@@ -131,14 +131,12 @@ def _played(
     import structlog
     from rich.console import Console
 
-    from daemon.core.passing import telling_what_passes
     from daemon.report.terminal import print_summary
     from daemon.run.latency import parse_latency
     from daemon.run.replaying import Replay
     from daemon.strategy.openings import opens_nothing
 
-    with telling_what_passes():
-        session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
+    session = Replay(settings, tapes, symbols, parse_latency(latency), outputs, workers, crew)
     if why := opens_nothing(settings):
         structlog.get_logger("replay").warning("no position will be opened", reason=why)
     if sensitivity:

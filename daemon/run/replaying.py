@@ -278,7 +278,7 @@ class Replay:
 
     def _write(self, summary: ReplaySummary) -> None:
         """Each output for itself. Raises `UsageError` that names all that can't be written."""
-        outputs, failed = self.outputs, list[str]()
+        outputs, failed = self.outputs, list[UsageError]()
         tables: list[tuple[Path | None, Callable[[], pa.Table]]] = [
             (outputs.bars, partial(bars_table, self._bars)),
             (outputs.fills, partial(fills_table, self._fills)),
@@ -297,9 +297,9 @@ class Replay:
             try:
                 write()
             except UsageError as error:
-                failed.append(str(error))
+                failed.append(error)
         if failed:
-            raise UsageError("; ".join(failed))
+            raise UsageError("; ".join(map(str, failed))) from failed[0]
 
 
 def _write_made(table: Callable[[], pa.Table], path: Path) -> None:

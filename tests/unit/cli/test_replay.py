@@ -411,7 +411,7 @@ def test_a_disk_that_is_full_in_the_end_loses_no_result(
 
     monkeypatch.setattr(os, "replace", full)
     places = ["--bars-out", str(tmp_path / "bars"), "--fills-out", str(tmp_path / "fills")]
-    assert main(["replay", str(tape), "--strategy", "rules", *SET, *places, *form]) == 2
+    assert main(["replay", str(tape), "--strategy", "rules", *SET, *places, *form]) == 3  # no mistake of who asked
     printed = capsys.readouterr()
     assert f"error: {tmp_path / 'bars'}: can't be written (No space left on device)" in printed.err
     assert ("net_pnl" if form else "net P&L") in printed.out
