@@ -129,6 +129,8 @@ class Trainer:
         self._step_settings = StepSettings(supervision, rows, training.precision, training.objective.scale_bp)
         self._estimates: dict[int, ReturnEstimate] = {}
         if training.target is Target.ESTIMATED:
+            many = "all" if source.stored else f"{training.estimate_sessions:,}"
+            self._tell(NoteReport(0, "estimate", f"learning from {many} sessions what returns to expect, first"))
             self._estimates = {
                 sample.interval_s: fit_estimate(sample, self._batches, vocabularies)
                 for sample in source.samples(training.seed, training.estimate_sessions)

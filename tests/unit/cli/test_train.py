@@ -48,7 +48,8 @@ def test_a_model_is_trained_watched_and_scored(tmp_path: Path, capsys: Capture) 
     answer = json.loads(capsys.readouterr().out)
     assert (answer["step"], answer["finished"], answer["artifact"]) == (2, True, str(tmp_path / "model.safetensors"))
     kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [kind for kind in kinds if kind != "worthless"] == ["step", "step", "validation", "finishing", "depth"]
+    told = [kind for kind in kinds if kind != "worthless"]
+    assert told == ["estimate", "step", "step", "validation", "finishing", "depth"]
     assert list((tmp_path / "tensorboard").glob("events.*"))
     network, manifest = load_model(Path(answer["artifact"]))
     assert 1.0 <= manifest.metrics["halting_segments"] <= manifest.metrics["halting_of"] == manifest.segments
