@@ -73,6 +73,31 @@ class SymbolBook:
         return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
 
 
+class Delays:
+    """How long ticks were on their way: by how much longer than the day's quickest, which tells two clocks apart, too.
+
+    A feed that stalls catches up with ticks that are received together and were sent one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._least = int(np.iinfo(np.int64).max)
+        """The least delay of the newest day, less a day for each since 1970: so each day begins anew."""
+
+    def sent_ts(self, batch: TickBatch) -> Ints:
+        """(n,): when each tick was sent, UTC ns by our clock, had the quickest of the day so far taken no time."""
+        least, days_ns = self._delays(batch)
+        return batch.ts_event + np.minimum.accumulate(np.minimum(least, self._least)) + days_ns
+
+    def remember(self, batch: TickBatch) -> None:
+        """Take in a batch that is done with."""
+        self._least = min(self._least, int(self._delays(batch)[0].min()))
+
+    def _delays(self, batch: TickBatch) -> tuple[Ints, Ints]:
+        """(n,): the delay of each tick less a day for each since 1970, and these days; ns."""
+        days_ns = (batch.ts_recv + IST_OFFSET_NS) // DAY_NS * DAY_NS
+        return np.minimum(batch.ts_recv - batch.ts_event, DAY_NS // 2) - days_ns, days_ns
+
+
 def tells_all(batches: Sequence[TickBatch]) -> bool:
     """Whether the last tick of a symbol leaves behind what all before it would: both sides quoted, and no band told.
 
@@ -110,16 +135,19 @@ class BookTicks:
         quotes_last_ns: int = QUOTES_LAST_NS,
         reach: tuple[float, float] = ANYWHERE,
         least_reach: float = 0.0,
+        sent_ts: Ints | None = None,
     ) -> None:
         """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers.
 
         `quotes_last_ns`: so long after a quote a tick without one is waited out; 0 where ticks are made of bars, of
         which only those inside a bar have quotes. `reach`: how far a quote may lie from the last price where it is
-        better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may.
+        better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may. `sent_ts`: of
+        all ticks of the batch, as `Delays` tells it; None: as they are stamped.
         """
         self._quotes_last_ns = quotes_last_ns
         self.rows = np.arange(len(batch))[rows]
         self.ts: Ints = batch.ts_recv[rows]
+        self.sent_ts: Ints = (batch.ts_event if sent_ts is None else sent_ts)[rows]
         self.day: Ints = (self.ts + IST_OFFSET_NS) // DAY_NS
         self.ltp: Floats = batch.ltp[rows]
         self.new_trade: Mask = batch.traded[rows] != 0

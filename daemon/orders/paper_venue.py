@@ -1,14 +1,15 @@
 """The simulated venue: turns order intents and tick columns into acceptances, fills and cancellations.
 
 It never flatters. An order is on the market from `active_from` (decision time plus injected latency) and each of its
-steps (trigger, fill, next part) needs a tick received strictly later than the step before. A market order pays the
-quote, or the last price and half the spread, and slippage, rounded to the tick against us. A limit order fills at its
-limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through it (or touches it, by
-setting). Where nobody is on the other side of the book nothing fills, whatever the type: the order waits, as a market
-order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's price band where the feed
-tells one, and a limit or stop price outside it is refused. A quote that is further from the last price than that may
-jump (`feed.max_jump_percent`) gives nobody a bargain: the last price counts. Nobody pays it either: the order waits for
-a better one, but of an option, which may not have traded for long.
+steps (trigger, fill, next part) needs a tick received strictly later than the step before. A tick that was at the
+exchange a second or more before `active_from` does nothing to it: what a feed that stalled catches up with is over. A
+market order pays the quote, or the last price and half the spread, and slippage, rounded to the tick against us. A
+limit order fills at its limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through
+it (or touches it, by setting). Where nobody is on the other side of the book nothing fills, whatever the type: the
+order waits, as a market order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's
+price band where the feed tells one, and a limit or stop price outside it is refused. A quote that is further from the
+last price than that may jump (`feed.max_jump_percent`) gives nobody a bargain: the last price counts. Nobody pays it
+either: the order waits for a better one, but of an option, which may not have traded for long.
 
 On a tape that is made of bars nobody knows what came first inside one (`daemon/tape/bar_ticks.py`). A market order that
 was there before the bar's open fills at the open; what trades inside the bar, a stop too, pays the bar's worse extreme;
@@ -63,6 +64,7 @@ from daemon.orders.paper_book import (
     QUOTES_LAST_NS,
     WHOLE,
     BookTicks,
+    Delays,
     SymbolBook,
     quoted_and_untold,
     tells_all,
@@ -79,6 +81,9 @@ REJECTED_ORDER: Final = -99
 REJECTED_SYMBOL: Final = -300
 _REMEMBERED: Final = 20_000
 """Order ids by which a repetition is known, the newest: as many as the order book remembers."""
+
+_STAMP_NS: Final = NS_PER_S
+"""An exchange's stamp may be cut to whole seconds: what it tells of was less than that much later."""
 
 UNREAD_ROWS: Final = 32_768
 UNREAD_BATCHES: Final = 256
@@ -167,6 +172,7 @@ class PaperVenue:
         self._accepted = 0
         self._last_price: dict[str, float] = {}
         self._books: dict[str, SymbolBook] = {}
+        self._delays = Delays()
         self._went_on: dict[tuple[str, Side], tuple[int, float]] = {}
         """By symbol and the side that closes it: when a bar filled a limit order, and how far that bar went on."""
         self._unread: list[TickBatch] = []
@@ -293,6 +299,7 @@ class PaperVenue:
 
     def _leave_unread(self, batch: TickBatch) -> None:
         """Put a batch aside, until there are enough of them for one look at all."""
+        self._delays.remember(batch)
         if self._unread and self._unread[0].symbols != batch.symbols:
             self._read()
         self._unread.append(batch)
@@ -349,7 +356,10 @@ class PaperVenue:
             jump = self._jumps[instrument.kind]
             reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
             few = FEW_TICKS * float(instrument.tick_size)
-        return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few)
+        return BookTicks(
+            batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few,
+            sent_ts=self._delays.sent_ts(batch),
+        )  # fmt: skip
 
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
@@ -370,6 +380,7 @@ class PaperVenue:
         No units: a stop is reached, and works from then on.
         """
         on_market = (ticks.ts > order.after) & (ticks.ts < order.expires) & (ticks.ltp > 0)
+        on_market &= ticks.sent_ts > order.active_from - _STAMP_NS
         on_market[:start] = False
         if not order.armed:
             reached = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -114,21 +115,28 @@ def fills_of(ticks: list[Tick], heard: list[Event], app: App) -> list[tuple[obje
     ended = {event.order_id: event.ts for event in heard if isinstance(event, OrderCancelled)}
     book, slip = InstrumentBook(app.settings.market), Decimal(str(app.settings.broker.paper.slippage_bp)) / 10_000
     found: list[tuple[object, ...]] = []
+    taken: Counter[tuple[int, Side]] = Counter()
     for answer in (event for event in heard if isinstance(event, OrderAccepted)):
         intent, sign = intents[answer.order_id], intents[answer.order_id].side.sign
         instrument, left, after = book.resolve(intent.symbol), intent.quantity, answer.ts
         assert instrument is not None
-        for tick in ticks:
+        quickest = 2**63
+        for row, tick in enumerate(ticks):
+            quickest = min(quickest, tick.received - tick.ts)
             if not left or tick.received >= ended.get(answer.order_id, 2**63):
                 break
             buys = intent.side is Side.BUY
             price, own, shown = (tick.ask, tick.bid, tick.ask_qty) if buys else (tick.bid, tick.ask, tick.bid_qty)
+            shown -= taken[row, intent.side]
             if tick.symbol != intent.symbol or tick.received <= after or not price > 0 or shown < 1:
+                continue
+            if tick.ts + quickest <= answer.ts - NS_PER_S:  # it was so before the order was there
                 continue
             price = own if own > 0 and sign * (own - price) > 0 else price
             steps = Decimal(repr(price)) * (1 + sign * slip) / instrument.tick_size
             steps = steps.to_integral_value(ROUND_CEILING if buys else ROUND_FLOOR)
             quantity = min(left, shown)
+            taken[row, intent.side] += quantity
             found.append((answer.order_id, intent.side, quantity, steps * instrument.tick_size, tick.received))
             left, after = left - quantity, tick.received
     return sorted(found, key=lambda fill: (fill[4], fill[0]))  # type: ignore[return-value]

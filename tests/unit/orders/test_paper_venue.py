@@ -59,14 +59,15 @@ def order(
 
 
 def ticks(*rows: dict[str, Any], symbols: tuple[str, ...] = ("SBIN",)) -> TickBatch:
-    """A batch from rows of `s` (seconds after T0), `ltp`, and what else a row knows."""
+    """A batch from rows of `s` (received so many seconds after T0), `ltp`, and what else a row knows."""
 
     def column(name: str, missing: Any, kind: Any) -> Any:
         return np.array([row.get(name, missing) for row in rows], dtype=kind)
 
     stamps = np.array([T0 + round(row["s"] * SECOND) for row in rows], dtype=np.int64)
+    events = np.array([T0 + round(row.get("event_s", row["s"]) * SECOND) for row in rows], dtype=np.int64)
     return TickBatch(
-        symbols=symbols, code=column("code", 0, np.int32), ts_event=stamps, ts_recv=stamps,
+        symbols=symbols, code=column("code", 0, np.int32), ts_event=events, ts_recv=stamps,
         ltp=column("ltp", NAN, np.float64), last_qty=column("last_qty", -1, np.int64),
         volume=column("volume", -1, np.int64), bid=column("bid", NAN, np.float64), ask=column("ask", NAN, np.float64),
         bid_qty=column("bid_qty", -1, np.int64), ask_qty=column("ask_qty", -1, np.int64), oi=column("oi", -1, np.int64),
@@ -87,6 +88,39 @@ def test_market_order_fills_at_the_first_tick_strictly_after_it_is_active() -> N
     fills = paper.on_ticks(ticks({"s": 0.5, "ltp": 99}, {"s": 1, "ltp": 98}, {"s": 1.1, "ltp": 100}))
     assert prices(fills) == [(1.1, 10, "100.00")]
     assert paper.working() == []
+
+
+def test_what_a_stalled_feed_catches_up_with_fills_no_order() -> None:
+    """A price from before the order, received after it, is gone; a stamp of whole seconds may be a second behind."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100}))
+    paper.submit(order(), T0 + 5 * SECOND)
+    caught_up = [{"s": 20 + event / 1000, "event_s": event, "ltp": 100 + event} for event in range(8)]
+    assert prices(paper.on_ticks(ticks(*caught_up))) == [(20.005, 10, "105.00")]
+
+
+def test_where_the_clocks_are_apart_the_quickest_tick_of_the_day_says_by_how_much() -> None:
+    """Of a clock that is far ahead of the exchange's nothing waits longer; the next day may have another clock."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "event_s": -40, "ltp": 99}))
+    paper.submit(order(), T0 + 5 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 6, "event_s": -34, "ltp": 100}))) == [(6, 10, "100.00")]
+    paper.on_ticks(ticks({"s": 10, "event_s": 10, "ltp": 100}))
+    paper.submit(order(order_id="B"), T0 + 4 * DAY_S * SECOND)
+    late = {"s": 4 * DAY_S + 1, "event_s": 4 * DAY_S - 9, "ltp": 102}
+    assert prices(paper.on_ticks(ticks(late))) == [(4 * DAY_S + 1, 10, "102.00")]
+
+
+@pytest.mark.parametrize("event_s", [2, 4])
+def test_what_a_stalled_feed_catches_up_with_reaches_no_stop(event_s: int) -> None:
+    """The stop was not there when the price was."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100}))
+    paper.submit(order(Side.SELL, stop="90"), T0 + 5 * SECOND)
+    paper.on_ticks(ticks({"s": 20, "event_s": event_s, "ltp": 89}))
+    assert not paper.working()[0].triggered
+    paper.on_ticks(ticks({"s": 21, "event_s": 20, "ltp": 89}))
+    assert paper.working()[0].triggered
 
 
 def test_a_fill_says_all_there_is_to_say() -> None:
