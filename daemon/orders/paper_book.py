@@ -3,7 +3,7 @@
 A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there. A tick with no
 quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the same and only
 isn't told, so that one waits for a tick that tells it; after that, on a day on which it was quoted, for a trade. A
-source that tells no quotes is taken at its last price. A side
+source that tells no quotes is taken at its last price, when that is news: something traded, or it has moved. A side
 that was empty stays so, for the day, until a quote tells otherwise or the price leaves where it was then: at a
 circuit nothing else is ever traded. Zeros on both sides without a quantity are what a source writes that knows no
 book, quantities of 0 beside both quotes what one writes that knows no quantities. A quote further from the tick's
@@ -136,15 +136,18 @@ class BookTicks:
         reach: tuple[float, float] = ANYWHERE,
         least_reach: float = 0.0,
         sent_ts: Ints | None = None,
+        price_before: float | None = None,
     ) -> None:
         """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers.
 
         `quotes_last_ns`: so long after a quote a tick without one is waited out; 0 where ticks are made of bars, of
         which only those inside a bar have quotes. `reach`: how far a quote may lie from the last price where it is
         better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may. `sent_ts`: of
-        all ticks of the batch, as `Delays` tells it; None: as they are stamped.
+        all ticks of the batch, as `Delays` tells it; None: as they are stamped. `price_before`: the symbol's last price
+        before these rows, by which those that tell nothing new are known; None: all are taken for news.
         """
         self._quotes_last_ns = quotes_last_ns
+        self._price_before = price_before
         self.rows = np.arange(len(batch))[rows]
         self.ts: Ints = batch.ts_recv[rows]
         self.sent_ts: Ints = (batch.ts_event if sent_ts is None else sent_ts)[rows]
@@ -203,8 +206,17 @@ class BookTicks:
         shown = np.where(quantity < 0, WHOLE, np.maximum(quantity - self._taken[side], 0))
         quoted = (self.quoted_ts + IST_OFFSET_NS) // DAY_NS == self.day
         silent = quoted & ~self.new_trade & (self._quotes_last_ns > 0)
-        untold = np.where((self.ts - self.quoted_ts < self._quotes_last_ns) | silent, 0, WHOLE)
-        return np.where(self._nobody[side], 0, np.where(opposite > 0, shown, untold))
+        untold = np.where((self.ts - self.quoted_ts < self._quotes_last_ns) | silent | self._old, 0, WHOLE)
+        told = opposite > 0 if self._quotes_last_ns else (opposite > 0) & ~self._old
+        return np.where(self._nobody[side], 0, np.where(told, shown, untold))
+
+    @property
+    def _old(self) -> Mask:
+        """(n,): a price that was known before, and nothing traded at it again."""
+        if self._price_before is None:
+            return np.zeros(len(self.ltp), dtype=np.bool_)
+        old: Mask = ~self.new_trade & (self.ltp == np.concatenate(([self._price_before], self.ltp[:-1])))
+        return old
 
     def beyond_band(self, side: Side) -> Mask:
         """(n,): whether `side` could only trade outside the day's band; at its end the book may be locked."""

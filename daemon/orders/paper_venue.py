@@ -352,6 +352,7 @@ class PaperVenue:
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
         lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
         reach, few = ANYWHERE, 0.0
+        last_price = self._last_price.get(symbol, np.nan)
         if instrument is not None and not self._bar_ns:
             jump = self._jumps[instrument.kind]
             reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
@@ -359,6 +360,7 @@ class PaperVenue:
         return BookTicks(
             batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few,
             sent_ts=self._delays.sent_ts(batch),
+            price_before=None if instrument is None or instrument.kind is Kind.INDEX else last_price,
         )  # fmt: skip
 
     def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:

@@ -284,6 +284,34 @@ def test_a_tick_without_quotes_is_waited_out_while_there_are_quotes() -> None:
     assert prices(paper.on_ticks(ticks({"s": 61, "ltp": 101}))) == [(61, 10, "101.00")]
 
 
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_without_quotes_a_price_that_is_repeated_is_no_offer(cut: int) -> None:
+    """Nobody traded and nothing moved: what the last one paid, however long ago, is to be had no more."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "traded": 5}))
+    paper.submit(order(), T0 + SECOND)
+    silent = ticks(*({"s": second, "ltp": 100, "traded": 0} for second in (2, 30, 200)))
+    assert paper.on_ticks(silent.slice(0, cut)) + paper.on_ticks(silent.slice(cut, 3)) == []
+    assert prices(paper.on_ticks(ticks({"s": 300, "ltp": 101, "traded": 5}))) == [(300, 10, "101.00")]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tick"),
+    [
+        pytest.param("SBIN", {"ltp": 100, "traded": -1}, id="volume unknown"),
+        pytest.param("SBIN", {"ltp": 100.05, "traded": 0}, id="price moved"),
+        pytest.param("SBIN", {"ltp": 100, "traded": 0, "bid": 99, "ask": 100}, id="quoted"),
+        pytest.param("NIFTY", {"ltp": 100, "traded": 0}, id="index"),
+    ],
+)
+def test_a_price_that_is_news_is_an_offer(symbol: str, tick: dict[str, Any]) -> None:
+    """By a trade, as far as anybody counts them, by its move, by a quote; an index is never traded itself."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "traded": 0}, symbols=(symbol,)))
+    paper.submit(order(symbol=symbol, quantity=75), T0 + SECOND)
+    assert len(paper.on_ticks(ticks({"s": 2, **tick}, symbols=(symbol,)))) == 1
+
+
 @pytest.mark.parametrize("side", list(Side))
 @pytest.mark.parametrize("limit", [None, "105"])
 def test_a_circuit_stays_locked_without_quotes(side: Side, limit: str | None) -> None:
