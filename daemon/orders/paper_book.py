@@ -37,9 +37,9 @@ _NOT_EMPTY: Final = (np.nan, -1)
 
 
 class SymbolBook:
-    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the day's price band."""
+    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the band, our takings."""
 
-    __slots__ = ("empty", "lower", "quoted_ts", "upper")
+    __slots__ = ("empty", "lower", "quoted_ts", "taken", "upper")
 
     def __init__(self) -> None:
         self.quoted_ts = 0
@@ -48,6 +48,8 @@ class SymbolBook:
         self.lower: tuple[float, int] = (np.nan, -1)
         """The price, and the day of India's calendar for which it was told."""
         self.upper: tuple[float, int] = (np.nan, -1)
+        self.taken: dict[Side, tuple[float, int]] = {}
+        """By the side that took: at which price, and how many units; without those of whom nothing is left there."""
 
     def remember(self, batch: TickBatch, rows: Rows) -> None:
         """Take in the newest quote and band of these rows."""
@@ -58,6 +60,7 @@ class SymbolBook:
             for side in Side:
                 self.empty[side] = (float(ticks.ltp[-1]), last) if ticks.nobody(side)[-1] else _NOT_EMPTY
             self.lower, self.upper = (float(ticks.lower[-1]), last), (float(ticks.upper[-1]), last)
+            self.taken = ticks.taken_at_end()
 
     def remember_quoted(self, ts: int) -> None:
         """The same of a tick received at `ts` (UTC ns) that leaves behind what all before it would (`tells_all`)."""
@@ -172,6 +175,9 @@ class BookTicks:
         self.lower = self._band(batch.lower_band if has_book else None, rows, book.lower)
         self.upper = self._band(batch.upper_band if has_book else None, rows, book.upper)
         self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
+        self._level = dict.fromkeys(Side, np.nan)
+        for side, (price, quantity) in book.taken.items() if has_book else ():
+            self._lasts(side, 0, price, quantity)
 
     def quote(self, side: Side) -> Floats:
         """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown or too good to be true.
@@ -231,8 +237,27 @@ class BookTicks:
         return self.upper if side is Side.BUY else self.lower
 
     def take(self, side: Side, row: int, quantity: int) -> None:
-        """Let `quantity` of what `row` displays be ours."""
-        self._taken[side][row] += quantity
+        """Let `quantity` of what `row` displays be ours: while that stands there it isn't given again."""
+        opposite, _, shown = self._quotes[side]
+        if opposite[row] > 0 and shown[row] >= 0:
+            self._lasts(side, row, float(opposite[row]), int(self._taken[side][row]) + quantity)
+
+    def taken_at_end(self) -> dict[Side, tuple[float, int]]:
+        """What was taken of what the last row still displays, as `SymbolBook.taken`."""
+        return {
+            side: (self._level[side], int(taken[-1])) for side, taken in self._taken.items() if len(taken) and taken[-1]
+        }
+
+    def _lasts(self, side: Side, row: int, price: float, quantity: int) -> None:
+        """From `row` on `quantity` is taken of what is displayed at `price`, until another price is, or less is."""
+        opposite, _, shown = self._quotes[side]
+        told = ~np.isnan(opposite[row:])
+        gone = np.flatnonzero(told & (opposite[row:] != price))
+        end = row + int(gone[0]) if len(gone) else len(opposite)
+        left = np.where(told & (shown[row:] >= 0), shown[row:], WHOLE)[: end - row]
+        self._taken[side][row:end] = np.minimum(np.minimum.accumulate(left), quantity)
+        self._taken[side][end:] = 0
+        self._level[side] = price
 
     def _lasting(self, empty: Mask, quoted: Mask, known: tuple[float, int]) -> Mask:
         """(n,): an empty side where it is told, and from there on while nothing is told and the price is the same."""

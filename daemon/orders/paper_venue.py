@@ -18,9 +18,10 @@ The price that went through its limit went on to the extreme: a stop beyond whic
 is reached, and pays no better than the extreme.
 
 Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
-first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
-order fills. Our orders move no price and wait in no queue. An index has no book: it fills around its own last value,
-though its future trades beside it. Orders are DAY orders; a cancellation works the moment it is asked for.
+first served; the rest waits until another price, or more, is displayed. Where the tape has none, or a trade went
+through a limit, the whole order fills. Our orders move no price and wait in no queue. An index has no book: it fills
+around its own last value, though its future trades beside it. Orders are DAY orders; a cancellation works the moment it
+is asked for.
 
 Of a position's stops and targets one cancels the other, tick by tick: what a stop trades the targets lose, and the
 other way round; where a tick would do for both the stop comes first.
@@ -251,12 +252,20 @@ class PaperVenue:
 
     def _on_part(self, batch: TickBatch) -> list[Event]:
         found: list[tuple[int, int, list[Event]]] = []
+        taken: dict[str, dict[Side, tuple[float, int]]] = {}
         if self._orders:
             self._read()
         for symbol in {order.intent.symbol: None for order in self._orders.values()}:
             if symbol in batch.symbols:
-                found += self._match(symbol, batch)
+                ticks = self._ticks(symbol, batch)
+                found += self._match(symbol, ticks)
+                if len(ticks.ts):
+                    taken[symbol] = ticks.taken_at_end()
         self._leave_unread(batch)
+        if any(taken.values()):
+            self._read()
+            for symbol, by_side in taken.items():
+                self._book(symbol).taken = by_side
         found.sort(key=lambda item: item[:2])
         return [event for _, _, events in found for event in events]
 
@@ -313,7 +322,7 @@ class PaperVenue:
             return
         unread, self._unread, self._unread_rows = self._unread, [], 0
         newest = unread[-1]
-        if len(newest.symbols) == 1 and tells_all(unread):
+        if len(newest.symbols) == 1 and tells_all(unread) and not self._book(newest.symbols[0]).taken:
             self._book(newest.symbols[0]).remember_quoted(int(newest.ts_recv[-1]))
             self._last_price[newest.symbols[0]] = float(newest.ltp[-1])
         else:
@@ -336,7 +345,7 @@ class PaperVenue:
         columns = (codes, batch.ts_recv[newest], batch.ltp[newest], quoted_and_untold(batch, newest))
         for code, ts, price, alone in zip(*(column.tolist() for column in columns), strict=True):
             symbol = batch.symbols[code]
-            if alone:
+            if alone and not self._book(symbol).taken:
                 self._book(symbol).remember_quoted(ts)
             else:
                 self._book(symbol).remember(batch, np.flatnonzero(batch.code == code))
@@ -363,11 +372,10 @@ class PaperVenue:
             price_before=None if instrument is None or instrument.kind is Kind.INDEX else last_price,
         )  # fmt: skip
 
-    def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
+    def _match(self, symbol: str, ticks: BookTicks) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
         orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
         orders.sort(key=lambda it: _is_leg(it.intent) and not is_stop(it.intent))
-        ticks = self._ticks(symbol, batch)
         found: list[tuple[int, int, list[Event]]] = []
         for order in orders:
             if order.intent.order_id in self._orders:  # else another has cancelled it

@@ -136,10 +136,23 @@ def fills_of(ticks: list[Tick], heard: list[Event], app: App) -> list[tuple[obje
             steps = Decimal(repr(price)) * (1 + sign * slip) / instrument.tick_size
             steps = steps.to_integral_value(ROUND_CEILING if buys else ROUND_FLOOR)
             quantity = min(left, shown)
-            taken[row, intent.side] += quantity
+            take(taken, ticks, row, intent.side, quantity)
             found.append((answer.order_id, intent.side, quantity, steps * instrument.tick_size, tick.received))
             left, after = left - quantity, tick.received
     return sorted(found, key=lambda fill: (fill[4], fill[0]))  # type: ignore[return-value]
+
+
+def take(taken: Counter[tuple[int, Side]], ticks: list[Tick], row: int, side: Side, quantity: int) -> None:
+    """What is taken of a tick's quote is taken of the next ones, too, while they tell the same price."""
+    left = taken[row, side] + quantity
+    for place in range(row, len(ticks)):
+        tick, first = ticks[place], ticks[row]
+        price, shown = (tick.ask, tick.ask_qty) if side is Side.BUY else (tick.bid, tick.bid_qty)
+        if tick.symbol != first.symbol or np.isnan(price):
+            continue
+        if price != (first.ask if side is Side.BUY else first.bid):
+            break
+        left = taken[place, side] = min(left, shown) if shown >= 0 else left
 
 
 @given(st.integers(0, 2**16), st.sampled_from([0.0, 0.04]), st.sampled_from([0, 800]))

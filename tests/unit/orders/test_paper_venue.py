@@ -198,8 +198,36 @@ def test_two_orders_share_what_is_displayed() -> None:
     paper.submit(order(quantity=80, order_id="old"), T0)
     paper.submit(order(quantity=80, order_id="new"), T0)
     row = {"ltp": 400, "bid": 399, "ask": 400, "ask_qty": 100}
-    fills = paper.on_ticks(ticks({"s": 1, **row}, {"s": 2, **row}))
+    fills = paper.on_ticks(ticks({"s": 1, **row}, {"s": 2, **row | {"ask": 401}}))
     assert [(fill.order_id, fill.quantity) for fill in fills] == [("old", 80), ("new", 20), ("new", 60)]
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_what_was_taken_is_not_displayed_again(cut: int) -> None:
+    """The tape knows nothing of us: while the price stands only what is added to it is there, then all of it."""
+    paper = venue()
+    shown = [(400, 100), (400, 100), (NAN, -1), (400, 130), (400, 20), (400, 60), (401, 100), (400, 100)]
+    rows = [{"ltp": 400, "bid": 399, "ask": ask, "ask_qty": quantity} for ask, quantity in shown]
+    batch = ticks(*({"s": second, **row} for second, row in enumerate(rows, 1)))
+    paper.submit(order(quantity=390), T0)
+    fills = paper.on_ticks(batch.slice(0, cut)) + paper.on_ticks(batch.slice(cut, len(batch)))
+    expected = [(1, 100, "400.00"), (4, 30, "400.00"), (6, 40, "400.00"), (7, 100, "401.00"), (8, 100, "400.00")]
+    assert prices(fills) == expected
+
+
+def test_what_one_order_took_the_next_one_does_not_find() -> None:
+    """However many ticks nobody looked at came between, until another price was displayed."""
+    paper = venue()
+    row = {"ltp": 400, "bid": 399, "ask": 400, "ask_qty": 100}
+    paper.submit(order(quantity=100, order_id="old"), T0)
+    assert len(paper.on_ticks(ticks({"s": 1, **row}))) == 1
+    paper.on_ticks(ticks({"s": 2, **row}))
+    paper.submit(order(quantity=100, order_id="new"), T0 + 2 * SECOND)
+    assert paper.on_ticks(ticks({"s": 3, **row})) == []
+    paper.cancel("new", T0 + 3 * SECOND)
+    paper.on_ticks(ticks({"s": 4, **row | {"ask": 400.05}}, {"s": 5, **row}))
+    paper.submit(order(quantity=100, order_id="newest"), T0 + 5 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 6, **row}))) == [(6, 100, "400.00")]
 
 
 def test_displayed_quantity_is_cut_to_lots() -> None:
@@ -217,9 +245,11 @@ def test_an_exit_of_less_than_a_lot_fills() -> None:
     exit_ = msgspec.structs.replace(order(Side.SELL, 100, symbol=future), reduces=True)
     assert isinstance(paper.submit(exit_, T0), OrderAccepted)
     row = {"ltp": 14500, "bid": 14499, "ask": 14500}
-    shown = [24, 80, 24, 25]
-    batch = ticks(*({"s": 1 + n, "bid_qty": bids, **row} for n, bids in enumerate(shown)), symbols=(future,))
-    assert prices(paper.on_ticks(batch)) == [(2, 75, "14499.00"), (4, 25, "14499.00")]
+    shown = [(14499, 24), (14499, 80), (14498, 24), (14498, 25)]
+    batch = ticks(
+        *({"s": 1 + n, **row, "bid": bid, "bid_qty": bids} for n, (bid, bids) in enumerate(shown)), symbols=(future,)
+    )
+    assert prices(paper.on_ticks(batch)) == [(2, 75, "14499.00"), (4, 25, "14498.00")]
 
 
 def test_an_empty_side_of_the_book_gives_nothing() -> None:
