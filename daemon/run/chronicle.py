@@ -47,6 +47,7 @@ from daemon.run.tape_notes import (
     stands_still,
 )
 from daemon.run.thin import ThinBars
+from daemon.settings.orders import PaperSettings
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -268,6 +269,7 @@ class Chronicle:
         said = (
             opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, totals,
             outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "", self._thin.words(),
+            _kinder(settings.broker.paper) if described.tapes or settings.broker.on_paper else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
         notes += [*doubts, *described.idle, *self._actions]
@@ -301,6 +303,19 @@ def _of_others(name: str, deciders: Mapping[str, _Decider]) -> list[str]:
     told = ", ".join(f"{other} {whole(one.decisions)} from {ist(one.first_ts):%Y-%m-%d %H:%M} on" for other, one in
                      others.items())  # fmt: skip
     return [f"{whole(made)} of {counted(total, 'decision')} were not {name}'s ({told}): the result is not its own"]
+
+
+def _kinder(paper: PaperSettings) -> str:
+    """In what fills were kinder than by the settings that ship; "" where they weren't."""
+    shipped = PaperSettings()
+    ways = []
+    if paper.slippage_bp < shipped.slippage_bp:
+        ways.append(f"slippage of {paper.slippage_bp:g} bp ({shipped.slippage_bp:g} as shipped)")
+    if paper.spread_bp < shipped.spread_bp:
+        ways.append(f"a spread of {paper.spread_bp:g} bp where nobody quotes ({shipped.spread_bp:g} as shipped)")
+    if paper.limit_fill == "touch":
+        ways.append("limit orders filled by a price that only touched them")
+    return f"kinder fills than as shipped: {'; '.join(ways)}" if ways else ""
 
 
 def _ruined(ruin: Point | None) -> list[str]:
