@@ -83,22 +83,29 @@ class Delays:
     """
 
     def __init__(self) -> None:
-        self._least = int(np.iinfo(np.int64).max)
-        """The least delay of the newest day, less a day for each since 1970: so each day begins anew."""
+        self._day = -1
+        self._least = 0
+        """The least delay of `_day`, counted from 1970 in India, ns."""
 
     def sent_ts(self, batch: TickBatch) -> Ints:
         """(n,): when each tick was sent, UTC ns by our clock, had the quickest of the day so far taken no time."""
-        least, days_ns = self._delays(batch)
-        return batch.ts_event + np.minimum.accumulate(np.minimum(least, self._least)) + days_ns
+        return batch.ts_event + self._least_so_far(batch, self._days(batch))
 
     def remember(self, batch: TickBatch) -> None:
         """Take in a batch that is done with."""
-        self._least = min(self._least, int(self._delays(batch)[0].min()))
+        days = self._days(batch)
+        self._least, self._day = int(self._least_so_far(batch, days)[-1]), int(days[-1])
 
-    def _delays(self, batch: TickBatch) -> tuple[Ints, Ints]:
-        """(n,): the delay of each tick less a day for each since 1970, and these days; ns."""
-        days_ns = (batch.ts_recv + IST_OFFSET_NS) // DAY_NS * DAY_NS
-        return np.minimum(batch.ts_recv - batch.ts_event, DAY_NS // 2) - days_ns, days_ns
+    def _days(self, batch: TickBatch) -> Ints:
+        return (batch.ts_recv + IST_OFFSET_NS) // DAY_NS
+
+    def _least_so_far(self, batch: TickBatch, days: Ints) -> Ints:
+        """(n,): the least delay of each tick's day up to it, ns."""
+        delays = batch.ts_recv - batch.ts_event
+        if days[0] == self._day:
+            delays[0] = min(int(delays[0]), self._least)
+        begins = (np.flatnonzero(np.diff(days)) + 1).tolist()
+        return np.concatenate([np.minimum.accumulate(part) for part in np.split(delays, begins)])
 
 
 def tells_all(batches: Sequence[TickBatch]) -> bool:

@@ -22,6 +22,7 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
+from daemon.orders.paper_book import Delays
 from daemon.orders.paper_venue import PaperVenue
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import PaperSettings
@@ -109,6 +110,31 @@ def test_where_the_clocks_are_apart_the_quickest_tick_of_the_day_says_by_how_muc
     paper.submit(order(order_id="B"), T0 + 4 * DAY_S * SECOND)
     late = {"s": 4 * DAY_S + 1, "event_s": 4 * DAY_S - 9, "ltp": 102}
     assert prices(paper.on_ticks(ticks(late))) == [(4 * DAY_S + 1, 10, "102.00")]
+
+
+@pytest.mark.parametrize("apart_s", [-2, 400 * DAY_S, 3000 * DAY_S])
+def test_a_past_day_that_is_played_anew_fills_as_ever(apart_s: int) -> None:
+    """By the exchange's stamps it is years ago: so are all its ticks."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "event_s": -apart_s, "ltp": 99}))
+    paper.submit(order(), T0 + 5 * SECOND)
+    stalled = {"s": 20, "event_s": 3 - apart_s, "ltp": 100}
+    later = {"s": 21, "event_s": 20.5 - apart_s, "ltp": 101}
+    assert prices(paper.on_ticks(ticks(stalled, later))) == [(21, 10, "101.00")]
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_how_ticks_are_cut_changes_nothing_over_a_night(cut: int) -> None:
+    """Each day has a quickest tick of its own."""
+    delays = Delays()
+    seconds, late = (0, 1, 4 * DAY_S, 4 * DAY_S + 1), (3, 5, 9, 7)
+    batch = ticks(*({"s": s, "event_s": s - by, "ltp": 100} for s, by in zip(seconds, late, strict=True)))
+    told = []
+    for part in (batch.slice(0, cut), batch.slice(cut, 4)):
+        if len(part):
+            told += ((delays.sent_ts(part) - T0) // SECOND).tolist()
+            delays.remember(part)
+    assert told == [0, -1, 4 * DAY_S, 4 * DAY_S + 1]
 
 
 @pytest.mark.parametrize("event_s", [2, 4])
