@@ -29,6 +29,8 @@ PRICE_DIGITS: Final = 6
 QUOTES_LAST_NS: Final = 60 * NS_PER_S
 ANYWHERE: Final = (1e15, 1e15)
 """No quote is so far from its last price: of ticks that are made of bars, whose quotes are the bar's extremes."""
+_FORGETS: Final = 60
+"""In so many seconds a delay that was the least is forgotten by one."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -77,35 +79,27 @@ class SymbolBook:
 
 
 class Delays:
-    """How long ticks were on their way: by how much longer than the day's quickest, which tells two clocks apart, too.
+    """How much longer ticks were on their way than the quickest of late, which tells two clocks apart, too.
 
-    A feed that stalls catches up with ticks that are received together and were sent one after the other.
+    A feed that stalls catches up with ticks that are received together and were sent one after the other. What was
+    quick once counts for less as time goes by, a second a minute: a clock that jumps, or another day's, is known then.
     """
 
     def __init__(self) -> None:
-        self._day = -1
-        self._least = 0
-        """The least delay of `_day`, counted from 1970 in India, ns."""
+        self._least = int(np.iinfo(np.int64).max)
+        """The least delay less what is forgotten of it from 1970 to its receipt, ns."""
 
     def sent_ts(self, batch: TickBatch) -> Ints:
-        """(n,): when each tick was sent, UTC ns by our clock, had the quickest of the day so far taken no time."""
-        return batch.ts_event + self._least_so_far(batch, self._days(batch))
+        """(n,): when each tick was sent, UTC ns by our clock, had the quickest of late taken no time."""
+        least = np.minimum.accumulate(np.minimum(self._delays(batch), self._least))
+        return batch.ts_event + least + batch.ts_recv // _FORGETS
 
     def remember(self, batch: TickBatch) -> None:
         """Take in a batch that is done with."""
-        days = self._days(batch)
-        self._least, self._day = int(self._least_so_far(batch, days)[-1]), int(days[-1])
+        self._least = min(self._least, int(self._delays(batch).min()))
 
-    def _days(self, batch: TickBatch) -> Ints:
-        return (batch.ts_recv + IST_OFFSET_NS) // DAY_NS
-
-    def _least_so_far(self, batch: TickBatch, days: Ints) -> Ints:
-        """(n,): the least delay of each tick's day up to it, ns."""
-        delays = batch.ts_recv - batch.ts_event
-        if days[0] == self._day:
-            delays[0] = min(int(delays[0]), self._least)
-        begins = (np.flatnonzero(np.diff(days)) + 1).tolist()
-        return np.concatenate([np.minimum.accumulate(part) for part in np.split(delays, begins)])
+    def _delays(self, batch: TickBatch) -> Ints:
+        return batch.ts_recv - batch.ts_event - batch.ts_recv // _FORGETS
 
 
 def tells_all(batches: Sequence[TickBatch]) -> bool:

@@ -122,7 +122,7 @@ def fills_of(ticks: list[Tick], heard: list[Event], app: App) -> list[tuple[obje
         assert instrument is not None
         quickest = 2**63
         for row, tick in enumerate(ticks):
-            quickest = min(quickest, tick.received - tick.ts)
+            quickest = min(quickest, tick.received - tick.ts - tick.received // 60)
             if not left or tick.received >= ended.get(answer.order_id, 2**63):
                 break
             buys = intent.side is Side.BUY
@@ -130,7 +130,7 @@ def fills_of(ticks: list[Tick], heard: list[Event], app: App) -> list[tuple[obje
             shown -= taken[row, intent.side]
             if tick.symbol != intent.symbol or tick.received <= after or not price > 0 or shown < 1:
                 continue
-            if tick.ts + quickest <= answer.ts - NS_PER_S:  # it was so before the order was there
+            if tick.ts + quickest + tick.received // 60 <= answer.ts - NS_PER_S:  # it was so before the order was there
                 continue
             price = own if own > 0 and sign * (own - price) > 0 else price
             steps = Decimal(repr(price)) * (1 + sign * slip) / instrument.tick_size
