@@ -3,7 +3,7 @@
 A quote of 0 (or a quantity of 0, or no quote beside one on the other side) says that nobody is there. A tick with no
 quote at all says nothing: while the symbol was quoted within `QUOTES_LAST_NS` the book is there all the same and only
 isn't told, so that one waits for a tick that tells it; after that, on a day on which it was quoted, for a trade. A
-source that tells no quotes is taken at its last price. A side
+source that tells no quotes is taken at its last price, when that is news: something traded, or it has moved. A side
 that was empty stays so, for the day, until a quote tells otherwise or the price leaves where it was then: at a
 circuit nothing else is ever traded. Zeros on both sides without a quantity are what a source writes that knows no
 book, quantities of 0 beside both quotes what one writes that knows no quantities. A quote further from the tick's
@@ -29,6 +29,8 @@ PRICE_DIGITS: Final = 6
 QUOTES_LAST_NS: Final = 60 * NS_PER_S
 ANYWHERE: Final = (1e15, 1e15)
 """No quote is so far from its last price: of ticks that are made of bars, whose quotes are the bar's extremes."""
+_FORGETS: Final = 60
+"""In so many seconds a delay that was the least is forgotten by one."""
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -37,9 +39,9 @@ _NOT_EMPTY: Final = (np.nan, -1)
 
 
 class SymbolBook:
-    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the day's price band."""
+    """What is remembered of a symbol from batch to batch: its newest quote, its empty sides, the band, our takings."""
 
-    __slots__ = ("empty", "lower", "quoted_ts", "upper")
+    __slots__ = ("empty", "lower", "quoted_ts", "taken", "upper")
 
     def __init__(self) -> None:
         self.quoted_ts = 0
@@ -48,6 +50,8 @@ class SymbolBook:
         self.lower: tuple[float, int] = (np.nan, -1)
         """The price, and the day of India's calendar for which it was told."""
         self.upper: tuple[float, int] = (np.nan, -1)
+        self.taken: dict[Side, tuple[float, int]] = {}
+        """By the side that took: at which price, and how many units; without those of whom nothing is left there."""
 
     def remember(self, batch: TickBatch, rows: Rows) -> None:
         """Take in the newest quote and band of these rows."""
@@ -58,6 +62,7 @@ class SymbolBook:
             for side in Side:
                 self.empty[side] = (float(ticks.ltp[-1]), last) if ticks.nobody(side)[-1] else _NOT_EMPTY
             self.lower, self.upper = (float(ticks.lower[-1]), last), (float(ticks.upper[-1]), last)
+            self.taken = ticks.taken_at_end()
 
     def remember_quoted(self, ts: int) -> None:
         """The same of a tick received at `ts` (UTC ns) that leaves behind what all before it would (`tells_all`)."""
@@ -71,6 +76,30 @@ class SymbolBook:
         """The lowest and highest price of the day at `ts` (UTC ns); NaN where nobody told."""
         day = india_day(ts)
         return tuple(price if told == day else np.nan for price, told in (self.lower, self.upper))  # type: ignore[return-value]
+
+
+class Delays:
+    """How much longer ticks were on their way than the quickest of late, which tells two clocks apart, too.
+
+    A feed that stalls catches up with ticks that are received together and were sent one after the other. What was
+    quick once counts for less as time goes by, a second a minute: a clock that jumps, or another day's, is known then.
+    """
+
+    def __init__(self) -> None:
+        self._least = int(np.iinfo(np.int64).max)
+        """The least delay less what is forgotten of it from 1970 to its receipt, ns."""
+
+    def sent_ts(self, batch: TickBatch) -> Ints:
+        """(n,): when each tick was sent, UTC ns by our clock, had the quickest of late taken no time."""
+        least = np.minimum.accumulate(np.minimum(self._delays(batch), self._least))
+        return batch.ts_event + least + batch.ts_recv // _FORGETS
+
+    def remember(self, batch: TickBatch) -> None:
+        """Take in a batch that is done with."""
+        self._least = min(self._least, int(self._delays(batch).min()))
+
+    def _delays(self, batch: TickBatch) -> Ints:
+        return batch.ts_recv - batch.ts_event - batch.ts_recv // _FORGETS
 
 
 def tells_all(batches: Sequence[TickBatch]) -> bool:
@@ -110,16 +139,22 @@ class BookTicks:
         quotes_last_ns: int = QUOTES_LAST_NS,
         reach: tuple[float, float] = ANYWHERE,
         least_reach: float = 0.0,
+        sent_ts: Ints | None = None,
+        price_before: float | None = None,
     ) -> None:
         """`book`: what was known before these rows; without `has_book` (an index) quotes and bands are no offers.
 
         `quotes_last_ns`: so long after a quote a tick without one is waited out; 0 where ticks are made of bars, of
         which only those inside a bar have quotes. `reach`: how far a quote may lie from the last price where it is
-        better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may.
+        better than that, and where it is worse, as shares of it; `least_reach` (rupees) it always may. `sent_ts`: of
+        all ticks of the batch, as `Delays` tells it; None: as they are stamped. `price_before`: the symbol's last price
+        before these rows, by which those that tell nothing new are known; None: all are taken for news.
         """
         self._quotes_last_ns = quotes_last_ns
+        self._price_before = price_before
         self.rows = np.arange(len(batch))[rows]
         self.ts: Ints = batch.ts_recv[rows]
+        self.sent_ts: Ints = (batch.ts_event if sent_ts is None else sent_ts)[rows]
         self.day: Ints = (self.ts + IST_OFFSET_NS) // DAY_NS
         self.ltp: Floats = batch.ltp[rows]
         self.new_trade: Mask = batch.traded[rows] != 0
@@ -141,6 +176,9 @@ class BookTicks:
         self.lower = self._band(batch.lower_band if has_book else None, rows, book.lower)
         self.upper = self._band(batch.upper_band if has_book else None, rows, book.upper)
         self._taken = {side: np.zeros(len(self.ts), dtype=np.int64) for side in Side}
+        self._level = dict.fromkeys(Side, np.nan)
+        for side, (price, quantity) in book.taken.items() if has_book else ():
+            self._lasts(side, 0, price, quantity)
 
     def quote(self, side: Side) -> Floats:
         """(n,): what `side` would trade at (the ask for a BUY), NaN where unknown or too good to be true.
@@ -175,8 +213,17 @@ class BookTicks:
         shown = np.where(quantity < 0, WHOLE, np.maximum(quantity - self._taken[side], 0))
         quoted = (self.quoted_ts + IST_OFFSET_NS) // DAY_NS == self.day
         silent = quoted & ~self.new_trade & (self._quotes_last_ns > 0)
-        untold = np.where((self.ts - self.quoted_ts < self._quotes_last_ns) | silent, 0, WHOLE)
-        return np.where(self._nobody[side], 0, np.where(opposite > 0, shown, untold))
+        untold = np.where((self.ts - self.quoted_ts < self._quotes_last_ns) | silent | self._old, 0, WHOLE)
+        told = opposite > 0 if self._quotes_last_ns else (opposite > 0) & ~self._old
+        return np.where(self._nobody[side], 0, np.where(told, shown, untold))
+
+    @property
+    def _old(self) -> Mask:
+        """(n,): a price that was known before, and nothing traded at it again."""
+        if self._price_before is None:
+            return np.zeros(len(self.ltp), dtype=np.bool_)
+        old: Mask = ~self.new_trade & (self.ltp == np.concatenate(([self._price_before], self.ltp[:-1])))
+        return old
 
     def beyond_band(self, side: Side) -> Mask:
         """(n,): whether `side` could only trade outside the day's band; at its end the book may be locked."""
@@ -191,8 +238,27 @@ class BookTicks:
         return self.upper if side is Side.BUY else self.lower
 
     def take(self, side: Side, row: int, quantity: int) -> None:
-        """Let `quantity` of what `row` displays be ours."""
-        self._taken[side][row] += quantity
+        """Let `quantity` of what `row` displays be ours: while that stands there it isn't given again."""
+        opposite, _, shown = self._quotes[side]
+        if opposite[row] > 0 and shown[row] >= 0:
+            self._lasts(side, row, float(opposite[row]), int(self._taken[side][row]) + quantity)
+
+    def taken_at_end(self) -> dict[Side, tuple[float, int]]:
+        """What was taken of what the last row still displays, as `SymbolBook.taken`."""
+        return {
+            side: (self._level[side], int(taken[-1])) for side, taken in self._taken.items() if len(taken) and taken[-1]
+        }
+
+    def _lasts(self, side: Side, row: int, price: float, quantity: int) -> None:
+        """From `row` on `quantity` is taken of what is displayed at `price`, until another price is, or less is."""
+        opposite, _, shown = self._quotes[side]
+        told = ~np.isnan(opposite[row:])
+        gone = np.flatnonzero(told & (opposite[row:] != price))
+        end = row + int(gone[0]) if len(gone) else len(opposite)
+        left = np.where(told & (shown[row:] >= 0), shown[row:], WHOLE)[: end - row]
+        self._taken[side][row:end] = np.minimum(np.minimum.accumulate(left), quantity)
+        self._taken[side][end:] = 0
+        self._level[side] = price
 
     def _lasting(self, empty: Mask, quoted: Mask, known: tuple[float, int]) -> Mask:
         """(n,): an empty side where it is told, and from there on while nothing is told and the price is the same."""

@@ -1,14 +1,15 @@
 """The simulated venue: turns order intents and tick columns into acceptances, fills and cancellations.
 
 It never flatters. An order is on the market from `active_from` (decision time plus injected latency) and each of its
-steps (trigger, fill, next part) needs a tick received strictly later than the step before. A market order pays the
-quote, or the last price and half the spread, and slippage, rounded to the tick against us. A limit order fills at its
-limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through it (or touches it, by
-setting). Where nobody is on the other side of the book nothing fills, whatever the type: the order waits, as a market
-order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's price band where the feed
-tells one, and a limit or stop price outside it is refused. A quote that is further from the last price than that may
-jump (`feed.max_jump_percent`) gives nobody a bargain: the last price counts. Nobody pays it either: the order waits for
-a better one, but of an option, which may not have traded for long.
+steps (trigger, fill, next part) needs a tick received strictly later than the step before. A tick that was at the
+exchange a second or more before `active_from` does nothing to it: what a feed that stalled catches up with is over. A
+market order pays the quote, or the last price and half the spread, and slippage, rounded to the tick against us. A
+limit order fills at its limit, only when a trade that is new (`traded` is not 0), or the opposite quote, goes through
+it (or touches it, by setting). Where nobody is on the other side of the book nothing fills, whatever the type: the
+order waits, as a market order does at NSE, and a warning says so once. Nothing is bought above or sold below the day's
+price band where the feed tells one, and a limit or stop price outside it is refused. A quote that is further from the
+last price than that may jump (`feed.max_jump_percent`) gives nobody a bargain: the last price counts. Nobody pays it
+either: the order waits for a better one, but of an option, which may not have traded for long.
 
 On a tape that is made of bars nobody knows what came first inside one (`daemon/tape/bar_ticks.py`). A market order that
 was there before the bar's open fills at the open; what trades inside the bar, a stop too, pays the bar's worse extreme;
@@ -17,9 +18,10 @@ The price that went through its limit went on to the extreme: a stop beyond whic
 is reached, and pays no better than the extreme.
 
 Limits of the model. Displayed quantity, where the tape has it, is all that one tick gives to all our orders, first come
-first served; the rest waits for the next tick. Where the tape has none, or a trade went through a limit, the whole
-order fills. Our orders move no price and wait in no queue. An index has no book: it fills around its own last value,
-though its future trades beside it. Orders are DAY orders; a cancellation works the moment it is asked for.
+first served; the rest waits until another price, or more, is displayed. Where the tape has none, or a trade went
+through a limit, the whole order fills. Our orders move no price and wait in no queue. An index has no book: it fills
+around its own last value, though its future trades beside it. Orders are DAY orders; a cancellation works the moment it
+is asked for.
 
 Of a position's stops and targets one cancels the other, tick by tick: what a stop trades the targets lose, and the
 other way round; where a tick would do for both the stop comes first.
@@ -63,6 +65,7 @@ from daemon.orders.paper_book import (
     QUOTES_LAST_NS,
     WHOLE,
     BookTicks,
+    Delays,
     SymbolBook,
     quoted_and_untold,
     tells_all,
@@ -79,6 +82,9 @@ REJECTED_ORDER: Final = -99
 REJECTED_SYMBOL: Final = -300
 _REMEMBERED: Final = 20_000
 """Order ids by which a repetition is known, the newest: as many as the order book remembers."""
+
+_STAMP_NS: Final = NS_PER_S
+"""An exchange's stamp may be cut to whole seconds: what it tells of was less than that much later."""
 
 UNREAD_ROWS: Final = 32_768
 UNREAD_BATCHES: Final = 256
@@ -167,6 +173,7 @@ class PaperVenue:
         self._accepted = 0
         self._last_price: dict[str, float] = {}
         self._books: dict[str, SymbolBook] = {}
+        self._delays = Delays()
         self._went_on: dict[tuple[str, Side], tuple[int, float]] = {}
         """By symbol and the side that closes it: when a bar filled a limit order, and how far that bar went on."""
         self._unread: list[TickBatch] = []
@@ -245,12 +252,20 @@ class PaperVenue:
 
     def _on_part(self, batch: TickBatch) -> list[Event]:
         found: list[tuple[int, int, list[Event]]] = []
+        taken: dict[str, dict[Side, tuple[float, int]]] = {}
         if self._orders:
             self._read()
         for symbol in {order.intent.symbol: None for order in self._orders.values()}:
             if symbol in batch.symbols:
-                found += self._match(symbol, batch)
+                ticks = self._ticks(symbol, batch)
+                found += self._match(symbol, ticks)
+                if len(ticks.ts):
+                    taken[symbol] = ticks.taken_at_end()
         self._leave_unread(batch)
+        if any(taken.values()):
+            self._read()
+            for symbol, by_side in taken.items():
+                self._book(symbol).taken = by_side
         found.sort(key=lambda item: item[:2])
         return [event for _, _, events in found for event in events]
 
@@ -293,6 +308,7 @@ class PaperVenue:
 
     def _leave_unread(self, batch: TickBatch) -> None:
         """Put a batch aside, until there are enough of them for one look at all."""
+        self._delays.remember(batch)
         if self._unread and self._unread[0].symbols != batch.symbols:
             self._read()
         self._unread.append(batch)
@@ -306,7 +322,7 @@ class PaperVenue:
             return
         unread, self._unread, self._unread_rows = self._unread, [], 0
         newest = unread[-1]
-        if len(newest.symbols) == 1 and tells_all(unread):
+        if len(newest.symbols) == 1 and tells_all(unread) and not self._book(newest.symbols[0]).taken:
             self._book(newest.symbols[0]).remember_quoted(int(newest.ts_recv[-1]))
             self._last_price[newest.symbols[0]] = float(newest.ltp[-1])
         else:
@@ -329,7 +345,7 @@ class PaperVenue:
         columns = (codes, batch.ts_recv[newest], batch.ltp[newest], quoted_and_untold(batch, newest))
         for code, ts, price, alone in zip(*(column.tolist() for column in columns), strict=True):
             symbol = batch.symbols[code]
-            if alone:
+            if alone and not self._book(symbol).taken:
                 self._book(symbol).remember_quoted(ts)
             else:
                 self._book(symbol).remember(batch, np.flatnonzero(batch.code == code))
@@ -345,17 +361,21 @@ class PaperVenue:
         book = (self._books.get(symbol) if has_book else None) or SymbolBook()
         lasts_ns = 0 if self._bar_ns else QUOTES_LAST_NS
         reach, few = ANYWHERE, 0.0
+        last_price = self._last_price.get(symbol, np.nan)
         if instrument is not None and not self._bar_ns:
             jump = self._jumps[instrument.kind]
             reach = jump, ANYWHERE[1] if instrument.kind is Kind.OPTION else jump
             few = FEW_TICKS * float(instrument.tick_size)
-        return BookTicks(batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few)
+        return BookTicks(
+            batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few,
+            sent_ts=self._delays.sent_ts(batch),
+            price_before=None if instrument is None or instrument.kind is Kind.INDEX else last_price,
+        )  # fmt: skip
 
-    def _match(self, symbol: str, batch: TickBatch) -> list[tuple[int, int, list[Event]]]:
+    def _match(self, symbol: str, ticks: BookTicks) -> list[tuple[int, int, list[Event]]]:
         """(row, sequence, events) of every order of one symbol: targets last, the others oldest first."""
         orders = [order for order in self._orders.values() if order.intent.symbol == symbol]
         orders.sort(key=lambda it: _is_leg(it.intent) and not is_stop(it.intent))
-        ticks = self._ticks(symbol, batch)
         found: list[tuple[int, int, list[Event]]] = []
         for order in orders:
             if order.intent.order_id in self._orders:  # else another has cancelled it
@@ -370,6 +390,7 @@ class PaperVenue:
         No units: a stop is reached, and works from then on.
         """
         on_market = (ticks.ts > order.after) & (ticks.ts < order.expires) & (ticks.ltp > 0)
+        on_market &= ticks.sent_ts > order.active_from - _STAMP_NS
         on_market[:start] = False
         if not order.armed:
             reached = np.flatnonzero(on_market & _crosses_stop(order, ticks.ltp))

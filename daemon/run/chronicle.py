@@ -46,6 +46,8 @@ from daemon.run.tape_notes import (
     outside,
     stands_still,
 )
+from daemon.run.thin import ThinBars
+from daemon.settings.orders import PaperSettings
 from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 from daemon.strategy.openings import opens_nothing
@@ -109,6 +111,7 @@ class Chronicle:
         self._curve = EquityCurve(portfolio, settings.strategy.interval, by_bar=keep)
         self._shown = Shown()
         self._holes = Holes(settings.strategy.interval, calendar)
+        self._thin = ThinBars()
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
         self._bars = 0
@@ -139,8 +142,11 @@ class Chronicle:
             self._deciders.setdefault(event.strategy, _Decider(event.ts_bar)).decisions += 1
             if self._keep:
                 self._shown.decisions.append(event)
-        elif isinstance(event, Fill) and self._keep:
-            self._shown.fills.append(event)
+        elif isinstance(event, Fill):
+            if self.described.kind_of(event.symbol) is not Kind.INDEX:
+                self._thin.fill(event)
+            if self._keep:
+                self._shown.fills.append(event)
         elif isinstance(event, PriceAdjusted | PriceJumped):
             self._actions.append(event.words)
             self._actions += _unbooked(event, self._curve.portfolio)
@@ -162,6 +168,7 @@ class Chronicle:
             return
         if self._keep:
             self._shown.bars.append(bar)
+        self._thin.bar(bar)
         if bar.volume >= 0 and self.described.kind_of(bar.symbol) is not Kind.INDEX:
             self._bars_of_volume += 1
             self._without_volume += bar.volume == 0 and bar.high > bar.low
@@ -261,7 +268,8 @@ class Chronicle:
         totals = no_totals(ticks) or stands_still(self._without_volume, self._bars_of_volume)
         said = (
             opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, totals,
-            outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
+            outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "", self._thin.words(),
+            _kinder(settings.broker.paper) if described.tapes or settings.broker.on_paper else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
         notes += [*doubts, *described.idle, *self._actions]
@@ -295,6 +303,19 @@ def _of_others(name: str, deciders: Mapping[str, _Decider]) -> list[str]:
     told = ", ".join(f"{other} {whole(one.decisions)} from {ist(one.first_ts):%Y-%m-%d %H:%M} on" for other, one in
                      others.items())  # fmt: skip
     return [f"{whole(made)} of {counted(total, 'decision')} were not {name}'s ({told}): the result is not its own"]
+
+
+def _kinder(paper: PaperSettings) -> str:
+    """In what fills were kinder than by the settings that ship; "" where they weren't."""
+    shipped = PaperSettings()
+    ways = []
+    if paper.slippage_bp < shipped.slippage_bp:
+        ways.append(f"slippage of {paper.slippage_bp:g} bp ({shipped.slippage_bp:g} as shipped)")
+    if paper.spread_bp < shipped.spread_bp:
+        ways.append(f"a spread of {paper.spread_bp:g} bp where nobody quotes ({shipped.spread_bp:g} as shipped)")
+    if paper.limit_fill == "touch":
+        ways.append("limit orders filled by a price that only touched them")
+    return f"kinder fills than as shipped: {'; '.join(ways)}" if ways else ""
 
 
 def _ruined(ruin: Point | None) -> list[str]:

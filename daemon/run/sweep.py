@@ -174,7 +174,7 @@ class Sweep:
         """Finished trials by number."""
         trials = self._finished()
         returns = {number: np.asarray(trial.user_attrs["returns"]) for number, trial in trials.items()}
-        ratios = np.asarray([sharpe_ratio(one) for one in returns.values()])
+        ratios = np.asarray([sharpe_ratio(one) for number, one in returns.items() if not _is_refused(trials[number])])
         rows = []
         for number, trial in sorted(trials.items()):
             own = sharpe_ratio(returns[number])
@@ -372,8 +372,12 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _is_refused(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs["refused"])
+
+
 def _state(trial: FrozenTrial) -> str:
-    if trial.user_attrs["refused"]:
+    if _is_refused(trial):
         return "refused"
     if trial.user_attrs.get("ruined"):
         return "ruined"

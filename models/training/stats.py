@@ -77,12 +77,14 @@ def probabilistic_sharpe(pnl: Floats, benchmark: float = 0.0) -> float:
 def expected_best_sharpe(trials: Floats) -> float:
     """Return the best per-session Sharpe that luck alone brings out of ``trials`` (K,) tried ratios.
 
-    Source: Bailey & López de Prado, "The deflated Sharpe ratio" (2014), equation 1.
+    One without a ratio (NaN: it never traded, or was ruined) was tried all the same. NaN where fewer than two have one:
+    nobody knows how far they spread. Source: Bailey & López de Prado, "The deflated Sharpe ratio" (2014), equation 1.
     """
-    known = trials[~np.isnan(trials)]
-    if len(known) < 2:
+    count, known = len(trials), trials[~np.isnan(trials)]
+    if count < 2:
         return 0.0
-    count = len(known)
+    if len(known) < 2:
+        return math.nan
     first = _NORMAL.inv_cdf(1 - 1 / count)
     second = _NORMAL.inv_cdf(1 - 1 / (count * math.e))
     return float(known.std(ddof=1)) * ((1 - EULER_GAMMA) * first + EULER_GAMMA * second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from pathlib import Path
@@ -114,24 +115,44 @@ def fills_of(ticks: list[Tick], heard: list[Event], app: App) -> list[tuple[obje
     ended = {event.order_id: event.ts for event in heard if isinstance(event, OrderCancelled)}
     book, slip = InstrumentBook(app.settings.market), Decimal(str(app.settings.broker.paper.slippage_bp)) / 10_000
     found: list[tuple[object, ...]] = []
+    taken: Counter[tuple[int, Side]] = Counter()
     for answer in (event for event in heard if isinstance(event, OrderAccepted)):
         intent, sign = intents[answer.order_id], intents[answer.order_id].side.sign
         instrument, left, after = book.resolve(intent.symbol), intent.quantity, answer.ts
         assert instrument is not None
-        for tick in ticks:
+        quickest = 2**63
+        for row, tick in enumerate(ticks):
+            quickest = min(quickest, tick.received - tick.ts - tick.received // 60)
             if not left or tick.received >= ended.get(answer.order_id, 2**63):
                 break
             buys = intent.side is Side.BUY
             price, own, shown = (tick.ask, tick.bid, tick.ask_qty) if buys else (tick.bid, tick.ask, tick.bid_qty)
+            shown -= taken[row, intent.side]
             if tick.symbol != intent.symbol or tick.received <= after or not price > 0 or shown < 1:
+                continue
+            if tick.ts + quickest + tick.received // 60 <= answer.ts - NS_PER_S:  # it was so before the order was there
                 continue
             price = own if own > 0 and sign * (own - price) > 0 else price
             steps = Decimal(repr(price)) * (1 + sign * slip) / instrument.tick_size
             steps = steps.to_integral_value(ROUND_CEILING if buys else ROUND_FLOOR)
             quantity = min(left, shown)
+            take(taken, ticks, row, intent.side, quantity)
             found.append((answer.order_id, intent.side, quantity, steps * instrument.tick_size, tick.received))
             left, after = left - quantity, tick.received
     return sorted(found, key=lambda fill: (fill[4], fill[0]))  # type: ignore[return-value]
+
+
+def take(taken: Counter[tuple[int, Side]], ticks: list[Tick], row: int, side: Side, quantity: int) -> None:
+    """What is taken of a tick's quote is taken of the next ones, too, while they tell the same price."""
+    left = taken[row, side] + quantity
+    for place in range(row, len(ticks)):
+        tick, first = ticks[place], ticks[row]
+        price, shown = (tick.ask, tick.ask_qty) if side is Side.BUY else (tick.bid, tick.bid_qty)
+        if tick.symbol != first.symbol or np.isnan(price):
+            continue
+        if price != (first.ask if side is Side.BUY else first.bid):
+            break
+        left = taken[place, side] = min(left, shown) if shown >= 0 else left
 
 
 @given(st.integers(0, 2**16), st.sampled_from([0.0, 0.04]), st.sampled_from([0, 800]))

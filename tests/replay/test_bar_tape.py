@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -61,6 +63,31 @@ def test_what_is_decided_at_a_close_fills_at_the_next_open(tmp_path: Path, laten
         assert 0 < fill.ts - intents[fill.order_id].ts <= 5 * SECOND
         assert abs(float(fill.price) / opens[start] - 1) < 0.0004
         assert fill.side.sign * (float(fill.price) - opens[start]) > 0
+
+
+def test_nothing_fills_in_a_bar_in_which_nothing_traded(tmp_path: Path) -> None:
+    """A vendor fills silence with bars of the last price and no volume: an order waits for one that traded."""
+    ticks = write_tape(tmp_path / "t.parquet", *wave(minutes=370))
+    play(ticks, *FIVE, bars=tmp_path / "b.parquet")
+    bars = [
+        row | {"volume": 900} for row in pq.read_table(tmp_path / "b.parquet").to_pylist() if row["interval"] == "5m"
+    ]
+    first = fills_on(bars, tmp_path / "traded")[0]
+    (row,) = (row for row, bar in enumerate(bars) if 0 <= first.ts / SECOND - bar["ts_open"].timestamp() < 300)
+    bars[row] |= dict.fromkeys(("open", "high", "low", "close"), bars[row - 1]["close"]) | {"volume": 0}
+
+    later = fills_on(bars, tmp_path / "silent")[0]
+
+    assert later.ts >= first.ts + 295 * SECOND
+
+
+def fills_on(bars: list[dict[str, Any]], path: Path) -> list[Fill]:
+    """What the orders of a replay of 5m bars come to."""
+    path.mkdir()
+    pq.write_table(pa.Table.from_pylist(bars), path / "b.parquet")
+    import_bars([path / "b.parquet"], path / "five.parquet", "5m", {})
+    play(path / "five.parquet", *FIVE, journal=path / "j.sqlite")
+    return journaled(path / "j.sqlite", Fill)
 
 
 def test_every_report_says_what_it_is_made_of(five: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

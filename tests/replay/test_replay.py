@@ -536,3 +536,22 @@ def test_a_few_late_ticks_are_no_news(simulated: Path) -> None:
     """They are counted, and that is all."""
     _, summary = play(simulated, *LIVELY)
     assert not [note for note in summary.notes if "too late" in note]
+
+
+@pytest.mark.parametrize(
+    ("kinder", "told"),
+    [
+        ("broker.paper.slippage_bp=0.5", "slippage of 0.5 bp (1 as shipped)"),
+        ("broker.paper.spread_bp=0", "a spread of 0 bp where nobody quotes (2 as shipped)"),
+        ("broker.paper.limit_fill=touch", "limit orders filled by a price that only touched them"),
+        ("broker.paper.slippage_bp=3", ""),
+        ("broker.paper.spread_times=2", ""),
+    ],
+)
+def test_kinder_fills_than_as_shipped_are_told(simulated: Path, tmp_path: Path, kinder: str, told: str) -> None:
+    """Nobody sees it in the figures."""
+    _, summary = play(simulated, *LIVELY, kinder, journal=tmp_path / "j")
+    for notes in (summary.notes, report_journal(tmp_path / "j").summary.notes):
+        assert [note for note in notes if "kinder" in note] == (
+            [f"kinder fills than as shipped: {told}"] if told else []
+        )

@@ -22,6 +22,7 @@ from daemon.core.events import (
 from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.costs import CostSchedule
 from daemon.market.instruments import InstrumentBook
+from daemon.orders.paper_book import Delays
 from daemon.orders.paper_venue import PaperVenue
 from daemon.settings.market import MarketSettings
 from daemon.settings.orders import PaperSettings
@@ -59,14 +60,15 @@ def order(
 
 
 def ticks(*rows: dict[str, Any], symbols: tuple[str, ...] = ("SBIN",)) -> TickBatch:
-    """A batch from rows of `s` (seconds after T0), `ltp`, and what else a row knows."""
+    """A batch from rows of `s` (received so many seconds after T0), `ltp`, and what else a row knows."""
 
     def column(name: str, missing: Any, kind: Any) -> Any:
         return np.array([row.get(name, missing) for row in rows], dtype=kind)
 
     stamps = np.array([T0 + round(row["s"] * SECOND) for row in rows], dtype=np.int64)
+    events = np.array([T0 + round(row.get("event_s", row["s"]) * SECOND) for row in rows], dtype=np.int64)
     return TickBatch(
-        symbols=symbols, code=column("code", 0, np.int32), ts_event=stamps, ts_recv=stamps,
+        symbols=symbols, code=column("code", 0, np.int32), ts_event=events, ts_recv=stamps,
         ltp=column("ltp", NAN, np.float64), last_qty=column("last_qty", -1, np.int64),
         volume=column("volume", -1, np.int64), bid=column("bid", NAN, np.float64), ask=column("ask", NAN, np.float64),
         bid_qty=column("bid_qty", -1, np.int64), ask_qty=column("ask_qty", -1, np.int64), oi=column("oi", -1, np.int64),
@@ -87,6 +89,73 @@ def test_market_order_fills_at_the_first_tick_strictly_after_it_is_active() -> N
     fills = paper.on_ticks(ticks({"s": 0.5, "ltp": 99}, {"s": 1, "ltp": 98}, {"s": 1.1, "ltp": 100}))
     assert prices(fills) == [(1.1, 10, "100.00")]
     assert paper.working() == []
+
+
+def test_what_a_stalled_feed_catches_up_with_fills_no_order() -> None:
+    """A price from before the order, received after it, is gone; a stamp of whole seconds may be a second behind."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100}))
+    paper.submit(order(), T0 + 4 * SECOND)
+    caught_up = [{"s": 20 + event / 1000, "event_s": event - 0.5, "ltp": 100 + event} for event in range(8)]
+    assert prices(paper.on_ticks(ticks(*caught_up))) == [(20.004, 10, "104.00")]
+
+
+def test_where_the_clocks_are_apart_the_quickest_tick_says_by_how_much() -> None:
+    """Of a clock that is far ahead of the exchange's nothing waits longer; another day may have another clock."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "event_s": -40, "ltp": 99}))
+    paper.submit(order(), T0 + 5 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 6, "event_s": -34, "ltp": 100}))) == [(6, 10, "100.00")]
+    paper.on_ticks(ticks({"s": 10, "event_s": 10, "ltp": 100}))
+    paper.submit(order(order_id="B"), T0 + 4 * DAY_S * SECOND)
+    late = {"s": 4 * DAY_S + 1, "event_s": 4 * DAY_S - 9, "ltp": 102}
+    assert prices(paper.on_ticks(ticks(late))) == [(4 * DAY_S + 1, 10, "102.00")]
+
+
+@pytest.mark.parametrize("apart_s", [-2, 400 * DAY_S, 3000 * DAY_S])
+def test_a_past_day_that_is_played_anew_fills_as_ever(apart_s: int) -> None:
+    """By the exchange's stamps it is years ago: so are all its ticks."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "event_s": -apart_s, "ltp": 99}))
+    paper.submit(order(), T0 + 5 * SECOND)
+    stalled = {"s": 20, "event_s": 3 - apart_s, "ltp": 100}
+    later = {"s": 21, "event_s": 20.5 - apart_s, "ltp": 101}
+    assert prices(paper.on_ticks(ticks(stalled, later))) == [(21, 10, "101.00")]
+
+
+def test_a_clock_that_jumped_keeps_no_order_waiting_for_long() -> None:
+    """A minute ahead from then on: an hour later that is known."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100}))
+    paper.on_ticks(ticks(*({"s": 60 * n, "event_s": 60 * (n - 1), "ltp": 100} for n in range(1, 62))))
+    paper.submit(order(), T0 + 3660 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 3661, "event_s": 3601, "ltp": 101}))) == [(3661, 10, "101.00")]
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_how_ticks_are_cut_changes_nothing_over_a_night(cut: int) -> None:
+    """Nor is the quickest tick of another day anything to go by."""
+    delays = Delays()
+    seconds, late = (0, 1, 4 * DAY_S, 4 * DAY_S + 1), (3, 5, 9, 7)
+    batch = ticks(*({"s": s, "event_s": s - by, "ltp": 100} for s, by in zip(seconds, late, strict=True)))
+    told = []
+    for part in (batch.slice(0, cut), batch.slice(cut, 4)):
+        if len(part):
+            told += ((delays.sent_ts(part) - T0) // SECOND).tolist()
+            delays.remember(part)
+    assert told == [0, -1, 4 * DAY_S, 4 * DAY_S + 1]
+
+
+@pytest.mark.parametrize("event_s", [2, 3])
+def test_what_a_stalled_feed_catches_up_with_reaches_no_stop(event_s: int) -> None:
+    """The stop was not there when the price was."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 0, "ltp": 100}))
+    paper.submit(order(Side.SELL, stop="90"), T0 + 5 * SECOND)
+    paper.on_ticks(ticks({"s": 20, "event_s": event_s, "ltp": 89}))
+    assert not paper.working()[0].triggered
+    paper.on_ticks(ticks({"s": 21, "event_s": 20, "ltp": 89}))
+    assert paper.working()[0].triggered
 
 
 def test_a_fill_says_all_there_is_to_say() -> None:
@@ -164,8 +233,36 @@ def test_two_orders_share_what_is_displayed() -> None:
     paper.submit(order(quantity=80, order_id="old"), T0)
     paper.submit(order(quantity=80, order_id="new"), T0)
     row = {"ltp": 400, "bid": 399, "ask": 400, "ask_qty": 100}
-    fills = paper.on_ticks(ticks({"s": 1, **row}, {"s": 2, **row}))
+    fills = paper.on_ticks(ticks({"s": 1, **row}, {"s": 2, **row | {"ask": 401}}))
     assert [(fill.order_id, fill.quantity) for fill in fills] == [("old", 80), ("new", 20), ("new", 60)]
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_what_was_taken_is_not_displayed_again(cut: int) -> None:
+    """The tape knows nothing of us: while the price stands only what is added to it is there, then all of it."""
+    paper = venue()
+    shown = [(400, 100), (400, 100), (NAN, -1), (400, 130), (400, 20), (400, 60), (401, 100), (400, 100)]
+    rows = [{"ltp": 400, "bid": 399, "ask": ask, "ask_qty": quantity} for ask, quantity in shown]
+    batch = ticks(*({"s": second, **row} for second, row in enumerate(rows, 1)))
+    paper.submit(order(quantity=390), T0)
+    fills = paper.on_ticks(batch.slice(0, cut)) + paper.on_ticks(batch.slice(cut, len(batch)))
+    expected = [(1, 100, "400.00"), (4, 30, "400.00"), (6, 40, "400.00"), (7, 100, "401.00"), (8, 100, "400.00")]
+    assert prices(fills) == expected
+
+
+def test_what_one_order_took_the_next_one_does_not_find() -> None:
+    """However many ticks nobody looked at came between, until another price was displayed."""
+    paper = venue()
+    row = {"ltp": 400, "bid": 399, "ask": 400, "ask_qty": 100}
+    paper.submit(order(quantity=100, order_id="old"), T0)
+    assert len(paper.on_ticks(ticks({"s": 1, **row}))) == 1
+    paper.on_ticks(ticks({"s": 2, **row}))
+    paper.submit(order(quantity=100, order_id="new"), T0 + 2 * SECOND)
+    assert paper.on_ticks(ticks({"s": 3, **row})) == []
+    paper.cancel("new", T0 + 3 * SECOND)
+    paper.on_ticks(ticks({"s": 4, **row | {"ask": 400.05}}, {"s": 5, **row}))
+    paper.submit(order(quantity=100, order_id="newest"), T0 + 5 * SECOND)
+    assert prices(paper.on_ticks(ticks({"s": 6, **row}))) == [(6, 100, "400.00")]
 
 
 def test_displayed_quantity_is_cut_to_lots() -> None:
@@ -183,9 +280,11 @@ def test_an_exit_of_less_than_a_lot_fills() -> None:
     exit_ = msgspec.structs.replace(order(Side.SELL, 100, symbol=future), reduces=True)
     assert isinstance(paper.submit(exit_, T0), OrderAccepted)
     row = {"ltp": 14500, "bid": 14499, "ask": 14500}
-    shown = [24, 80, 24, 25]
-    batch = ticks(*({"s": 1 + n, "bid_qty": bids, **row} for n, bids in enumerate(shown)), symbols=(future,))
-    assert prices(paper.on_ticks(batch)) == [(2, 75, "14499.00"), (4, 25, "14499.00")]
+    shown = [(14499, 24), (14499, 80), (14498, 24), (14498, 25)]
+    batch = ticks(
+        *({"s": 1 + n, **row, "bid": bid, "bid_qty": bids} for n, (bid, bids) in enumerate(shown)), symbols=(future,)
+    )
+    assert prices(paper.on_ticks(batch)) == [(2, 75, "14499.00"), (4, 25, "14498.00")]
 
 
 def test_an_empty_side_of_the_book_gives_nothing() -> None:
@@ -248,6 +347,34 @@ def test_a_tick_without_quotes_is_waited_out_while_there_are_quotes() -> None:
     paper.submit(order(), T0 + SECOND)
     assert paper.on_ticks(ticks({"s": 2, "ltp": 100}, {"s": 60.9, "ltp": 100})) == []
     assert prices(paper.on_ticks(ticks({"s": 61, "ltp": 101}))) == [(61, 10, "101.00")]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_without_quotes_a_price_that_is_repeated_is_no_offer(cut: int) -> None:
+    """Nobody traded and nothing moved: what the last one paid, however long ago, is to be had no more."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "traded": 5}))
+    paper.submit(order(), T0 + SECOND)
+    silent = ticks(*({"s": second, "ltp": 100, "traded": 0} for second in (2, 30, 200)))
+    assert paper.on_ticks(silent.slice(0, cut)) + paper.on_ticks(silent.slice(cut, 3)) == []
+    assert prices(paper.on_ticks(ticks({"s": 300, "ltp": 101, "traded": 5}))) == [(300, 10, "101.00")]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "tick"),
+    [
+        pytest.param("SBIN", {"ltp": 100, "traded": -1}, id="volume unknown"),
+        pytest.param("SBIN", {"ltp": 100.05, "traded": 0}, id="price moved"),
+        pytest.param("SBIN", {"ltp": 100, "traded": 0, "bid": 99, "ask": 100}, id="quoted"),
+        pytest.param("NIFTY", {"ltp": 100, "traded": 0}, id="index"),
+    ],
+)
+def test_a_price_that_is_news_is_an_offer(symbol: str, tick: dict[str, Any]) -> None:
+    """By a trade, as far as anybody counts them, by its move, by a quote; an index is never traded itself."""
+    paper = venue()
+    paper.on_ticks(ticks({"s": 1, "ltp": 100, "traded": 0}, symbols=(symbol,)))
+    paper.submit(order(symbol=symbol, quantity=75), T0 + SECOND)
+    assert len(paper.on_ticks(ticks({"s": 2, **tick}, symbols=(symbol,)))) == 1
 
 
 @pytest.mark.parametrize("side", list(Side))

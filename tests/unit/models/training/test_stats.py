@@ -69,6 +69,10 @@ def test_deflation_asks_for_more_the_more_was_tried() -> None:
         own_spread = trials.std(ddof=1) / 0.05
         assert stats.expected_best_sharpe(trials) == pytest.approx(simulated * own_spread, rel=0.06)
     assert stats.expected_best_sharpe(np.array([0.1])) == 0.0
+    some, nothing = np.array([0.1, -0.1, 0.0]), np.full(7, np.nan)
+    ten, three = (stats.expected_best_sharpe(it) for it in (np.concatenate((some, nothing)), some))
+    assert ten > 1.5 * three > 0  # those that came to nothing were tried, too
+    assert np.isnan(stats.expected_best_sharpe(np.array([0.1, np.nan])))
     pnl = profits(1.0)
     assert stats.deflated_sharpe(pnl, np.array([0.2, -0.2, 0.0])) < stats.probabilistic_sharpe(pnl)
 
