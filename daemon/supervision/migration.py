@@ -289,6 +289,11 @@ class Migration:
         on_share = self.canary is not None and self.canary.state is CanaryState.RUNNING
         if self.stage is MigrationStage.FULL and on_share and self.refused:
             return f"{agent} decides on its share only: set {to_set(decider)}, then start again"
+        if self.stage is MigrationStage.FULL and self._in_charge_by_now and not facts.in_charge.same_as(decider):
+            return (
+                f"{said(facts.in_charge)} decides, and not {agent} ({said(decider)}): put it in charge again, or go "
+                "back (hrmd ctl migration rollback)"
+            )
         untold = f"not begun: {facts.no_share}" if self._given and facts.no_share else ""  # as beside another that runs
         if self.owed is Owed.BEGIN and (why := self.refused or untold):
             return f"{agent} decides on no share, its canary is {why}; mend that and start again"

@@ -212,7 +212,7 @@ def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:
             "who was in charge before is so again",
             f"{model_hash_of(newest)} decides, it was {moved.former.model_hash}",
         )
-    others = world.plan.has("model.")
+    others = world.plan.has("model.") or world.watch.gave_way == CANDIDATE
     if stage is MigrationStage.FULL and moved is not None and not others and model_hash_of(newest) != CANDIDATE:
         yield "who has come to full decides everything", f"{model_hash_of(newest)} decides"
     canary = world.watch.canary if app.canary.running is not None else None

@@ -115,6 +115,8 @@ class Watch:
         """The newest step of the migration."""
         self.wished = ""
         """The key of the newest wish for a model."""
+        self.gave_way = ""
+        """The model whose first answer was a failure, where the one before it came back for that."""
         self.canary: CanaryChanged | None = None
         """The newest word of one."""
         self.spoilt: set[tuple[str, int]] = set()
@@ -266,6 +268,7 @@ class Watch:
             case ModelLoaded():
                 self._loading.pop(event.key, None)
                 self._models.append((event.after_bar, event.model_hash))
+                self.gave_way = "" if event.key else event.before
             case _:
                 pass
         reason = getattr(event, "reason", "")

@@ -328,6 +328,19 @@ def test_back_from_full_puts_the_former_in_charge() -> None:
     assert process.migration.owed == ""
 
 
+def test_it_is_said_where_another_decides_after_all() -> None:
+    """The new model failed at its first decision, and the one before came back."""
+    process = at_full()
+    process.witness.change(in_charge=NEXT)
+    assert process.keeper.trouble == ""
+    process.witness.change(in_charge=HRM1)
+    assert process.keeper.trouble == (
+        "hrm 0001 decides, and not next (hrm bbbb): put it in charge again, or go back (hrmd ctl migration rollback)"
+    )
+    process.roll_back()
+    assert "and not next" not in process.keeper.trouble
+
+
 def older_hrm() -> Process:
     """An HRM in charge that another HRM followed."""
     witness = Witnessed(msgspec.structs.replace(FACTS, in_charge=HRM1, models={"hrm": HRM1}))
