@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -212,6 +213,24 @@ def test_closed_streams_abort_nothing(tmp_path: Path, closed: str, command: str)
     words = f"{sys.executable} -m daemon {command.replace('TAPE', str(tape))} {closed}"
     ended = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_stdout_without_the_letters_is_no_fault(tmp_path: Path, encoding: str) -> None:
+    """An older locale has no blocks for the picture of a price: they are spelled, and JSON reads the same."""
+    tape = write_tape(tmp_path / "café-\U0001f600.parquet", [OPEN + 1, OPEN + 2], [800.0, 801.0])
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+
+    def said(*more: str) -> bytes:
+        words = [sys.executable, "-m", "daemon", "tape", "info", str(tape), *more]
+        ended = subprocess.run(words, capture_output=True, env=env)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        return ended.stdout
+
+    assert "800" in said().decode(encoding)
+    document = json.loads(said("--json").decode("utf-8"))
+    assert document["tapes"] == [str(tape)]
 
 
 @pytest.mark.slow
