@@ -60,7 +60,7 @@ def check_out(folder: Path) -> None:
 
 def naming(model: Path, key: str = "model_management.artifact") -> str:
     """The `--set` of a command that is given a model, so that settings follow it."""
-    return f"{key}={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
+    return f"{key}={json.dumps(str(model), ensure_ascii=False)}"  # YAML knows no pairs of surrogates, as 😀 is in ASCII
 
 
 def print_json(document: Any) -> None:
