@@ -15,7 +15,9 @@ import typer
 from daemon import __version__, cli
 from daemon.cli import main
 from daemon.cli.lazy import load
+from daemon.cli.options import naming
 from daemon.core.errors import Fault
+from daemon.settings.loading import load_settings
 from tests.samples import OPEN, wave, write_tape
 
 Capture = pytest.CaptureFixture[str]
@@ -244,6 +246,13 @@ def test_a_full_disk_under_stdout_is_one_line(command: str, unbuffered: str) -> 
         ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert ended.returncode == 3
     assert ended.stderr == "error: output: No space left on device: make room, and run it again\n"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_model_of_any_name_is_a_setting(number: int) -> None:
+    """Commands that are given a model name it as `--set` does, which is YAML."""
+    name = ("m😀 ü.safetensors", 'it\'s "m": [1] #2', "a\nb\t\\", "日本/{m}, &x *y")[number]
+    assert load_settings(None, [naming(Path(name), "journal.path")]).journal.path == Path(name)
 
 
 def test_check_finds_what_is_missing(capsys: Capture, tmp_path: Path) -> None:
