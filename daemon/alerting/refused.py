@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 import structlog
 
 from daemon.alerting.messages import Message
-from daemon.alerting.targets import Target, read_targets
+from daemon.alerting.targets import read_targets, tell_all
 from daemon.core.clock import wall_ns
 from daemon.core.errors import SettingsError
 from daemon.core.events import Severity
@@ -51,11 +50,9 @@ def tell(settings: AlertSettings, reason: str, note: Path, environment: Mapping[
         log.warning("nobody is told that it didn't start", reason=str(error))
         return
     message = Message("hrmd: CRITICAL: not started", f"{reason}; {ONCE_MORE if again else FOR_GOOD}", Severity.CRITICAL)
-    sending = [threading.Thread(target=_deliver, args=(target, message), daemon=True) for target in targets]
-    for thread in sending:
-        thread.start()
-    for thread in sending:
-        thread.join(settings.send_s + ROOM_S)
+    for target, why in zip(targets, tell_all(targets, message, settings.send_s + ROOM_S), strict=True):
+        if why:
+            log.error("an alert was not sent", target=target.name, why=why, text=message.body)
     if targets:
         _write(note, known)
 
@@ -66,12 +63,6 @@ def forget(note: Path) -> None:
         note.unlink(missing_ok=True)
     except OSError as error:
         log.warning("a refused start would be told of no more", path=str(note), reason=str(error))
-
-
-def _deliver(target: Target, message: Message) -> None:
-    why = target.deliver(message)
-    if why:
-        log.error("an alert was not sent", target=target.name, why=why, text=message.body)
 
 
 def _told(note: Path) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from daemon.alerting.messages import Message, joined
-from daemon.alerting.targets import Target
+from daemon.alerting.targets import HANGS, HANGS_AFTER, Target
 from daemon.core.clock import NS_PER_S, stopwatch_ns
 from daemon.settings.alerts import AlertSettings
 from daemon.supervision.health_readings import AlertsReading
@@ -22,8 +22,6 @@ from daemon.supervision.health_readings import AlertsReading
 log = structlog.get_logger("alerts")
 
 RETRY_FIRST_S: Final = 1.0
-HANGS_AFTER: Final = 3.0
-"""So many times as long as a service may take: mail and the like ask more than once."""
 
 
 class Lane:
@@ -64,7 +62,7 @@ class Lane:
         """Why it can't be told, "" where it can."""
         began = self._began_ns
         if began and stopwatch_ns() - began > HANGS_AFTER * self._settings.send_s * NS_PER_S:
-            return "it hangs"
+            return HANGS
         return self._trouble
 
     def close(self) -> None:

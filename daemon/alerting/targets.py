@@ -9,17 +9,22 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from daemon.alerting.messages import Message
+from daemon.core.clock import NS_PER_S, stopwatch_ns
 from daemon.core.errors import SettingsError
 from daemon.core.events import Severity
 from daemon.core.files import read_text
 from daemon.settings.alerts import AlertSettings
 
 CREDENTIAL: Final = "alert-urls"
+HANGS: Final = "it hangs"
+HANGS_AFTER: Final = 3.0
+"""So many times as long as a service may take: mail and the like ask more than once."""
 _CODE: Final = re.compile(r"error=(\d{3})\b")
 _TYPES: Final = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 
@@ -33,6 +38,22 @@ class Target(Protocol):
 
     def deliver(self, message: Message) -> str:
         """Tell it; may take long. "" when it was told, otherwise why not."""
+
+
+def tell_all(targets: Sequence[Target], message: Message, wait_s: float) -> list[str]:
+    """Tell all of them, beside one another; of each "" or why not. Whoever takes longer than `wait_s` hangs."""
+    outcomes = [HANGS] * len(targets)
+
+    def tell(place: int) -> None:
+        outcomes[place] = targets[place].deliver(message)
+
+    sending = [threading.Thread(target=tell, args=(place,), daemon=True) for place in range(len(targets))]
+    for thread in sending:
+        thread.start()
+    until_ns = stopwatch_ns() + int(wait_s * NS_PER_S)
+    for thread in sending:
+        thread.join(max(0.0, (until_ns - stopwatch_ns()) / NS_PER_S))
+    return list(outcomes)
 
 
 def urls_file(settings: AlertSettings, environment: Mapping[str, str]) -> Path | None:

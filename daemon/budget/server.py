@@ -58,6 +58,7 @@ class BudgetServer:
         self.ledger = Ledger(settings.max_gross_notional, settings.max_daily_loss, settings.lease_s, steady_ns(), found)
         self._one, self._disk = asyncio.Lock(), Aside("books")
         self._halted = dict(self.ledger.books.halted)
+        self._trouble = ""
         self._connections = Connections(lambda: None, LIMITS)
         self._runner: EdgeRunner | None = None
 
@@ -119,7 +120,6 @@ class BudgetServer:
         except Refused as refused:
             return refuse(REJOIN if refused.rejoin else 409, str(refused))
         except OSError as error:
-            log.error("the books can't be written", reason=error.strerror)
             return refuse(503, f"budget.books_file can't be written ({error.strerror}): nothing is lent")
         except ValueError as error:
             return refuse(400, str(error))
@@ -155,11 +155,24 @@ class BudgetServer:
     async def _kept(self, change: Callable[[], T]) -> T:
         """Change the books, and give what came of it once they are on the disk. Raises `OSError` where they aren't."""
         async with self._one:
-            if self._disk.owes_s:
-                raise TimeoutError(errno.ETIMEDOUT, "its disk gives no answer")
-            outcome = change()
-            await self._disk.ask(partial(self._file.write, msgspec.json.encode(self.ledger.books)), WRITE_S)
+            try:
+                if self._disk.owes_s:
+                    raise TimeoutError(errno.ETIMEDOUT, "its disk gives no answer")
+                outcome = change()
+                await self._disk.ask(partial(self._file.write, msgspec.json.encode(self.ledger.books)), WRITE_S)
+            except OSError as error:
+                self._say(error.strerror or str(error))
+                raise
+            self._say("")
             return outcome
+
+    def _say(self, trouble: str) -> None:
+        """Daemons ask every second: once that the disk fails, and once that it works again."""
+        failed, self._trouble = bool(self._trouble), trouble
+        if trouble and not failed:
+            log.error("the books can't be written: nothing is lent", reason=trouble)
+        elif failed and not trouble:
+            log.info("the books are written again")
 
 
 async def _read(request: web.Request, kind: type[T]) -> T:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import io
 import os
 import sys
 
@@ -93,6 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; the console script exits with it."""
     atexit.register(gc.freeze)  # or the interpreter looks through all that there is as it ends, twice over
     _open_missing_streams()
+    _spell_what_has_no_letter()
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="hrmd", standalone_mode=False)
@@ -141,6 +143,12 @@ def _open_missing_streams() -> None:
                 os.close(null)
             os.set_inheritable(place, True)
             setattr(sys, name, open(place, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 — for good
+
+
+def _spell_what_has_no_letter() -> None:
+    """A stdout of an older encoding has no ₹, and none has a letter for each byte of a file's name: no fault."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _forget_unwritten() -> None:

@@ -12,7 +12,7 @@ import typer
 
 from daemon.alerting.kinds import KINDS
 from daemon.alerting.messages import Message
-from daemon.alerting.targets import read_targets, urls_file
+from daemon.alerting.targets import HANGS_AFTER, read_targets, tell_all, urls_file
 from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs
 from daemon.core.errors import CheckFailed, SettingsError
 from daemon.core.events import Severity
@@ -74,8 +74,11 @@ def try_targets(config: Config = None, overrides: Overrides = None, as_json: AsJ
     if not targets:
         raise SettingsError("alerts.urls_file: not set; expected a file with one apprise URL a line (docs/alerts.md)")
     message = Message("hrmd: a test", "hrmd alert test was called: this is how an alert comes.", Severity.INFO)
-    reasons = [(target.name, target.deliver(message)) for target in targets]
-    rows = [_Tried(target=name, sent=not reason, reason=reason) for name, reason in reasons]
+    reasons = tell_all(targets, message, HANGS_AFTER * settings.send_s)
+    rows = [
+        _Tried(target=target.name, sent=not reason, reason=reason)
+        for target, reason in zip(targets, reasons, strict=True)
+    ]
     if as_json:
         print_json(rows)
     else:

@@ -5,7 +5,9 @@ Every command imports this first, so what it needs is imported where it is used.
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -58,7 +60,7 @@ def check_out(folder: Path) -> None:
 
 def naming(model: Path, key: str = "model_management.artifact") -> str:
     """The `--set` of a command that is given a model, so that settings follow it."""
-    return f"{key}={json.dumps(str(model))}"  # JSON is YAML, whatever the name holds
+    return f"{key}={json.dumps(str(model), ensure_ascii=False)}"  # YAML knows no pairs of surrogates, as 😀 is in ASCII
 
 
 def print_json(document: Any) -> None:
@@ -74,7 +76,15 @@ def print_document(document: bytes) -> None:
         import msgspec
 
         document = msgspec.json.format(document, indent=2)
-    sys.stdout.write(document.decode() + "\n")
+    sys.stdout.write(spelled(document) + "\n")
+
+
+def spelled(document: bytes) -> str:
+    """JSON as stdout can say it: in an encoding other than UTF-8 by JSON's own escapes, which read the same."""
+    text = document.decode()
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8":
+        return text
+    return re.sub("[^\x00-\x7f]", lambda letter: json.dumps(letter[0])[1:-1], text)
 
 
 def run_loop(main: Coroutine[Any, Any, T]) -> T:

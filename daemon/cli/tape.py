@@ -28,6 +28,7 @@ from daemon.market.calendar import MarketCalendar, Session
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.report.tables import show, table, terminal
 from daemon.report.text import counted, percent
+from daemon.run.process import ended_in_order
 from daemon.run.surveying import survey_tapes
 from daemon.settings.tree import Settings
 from daemon.tape.bar_importer import BAR_NAMES, BarsReport, import_bars
@@ -99,7 +100,7 @@ def convert(
         raise UsageError(f"--stamp {stamp}: expected start or end, with --bars")
     if bars is not None:
         mapped = parse_map(columns or [], tuple(BAR_NAMES), "bar")
-        with Console(stderr=True).status(f"importing {sources[0].name}"):
+        with Console(stderr=True).status(f"importing {sources[0].name}"), ended_in_order():
             calendar, by_end = MarketCalendar.load(settings.market.calendar_file), stamp == "end"
             made = import_bars(
                 sources, out, bars, mapped, symbol, zone, calendar=calendar,
@@ -111,7 +112,7 @@ def convert(
             _print_bars(made)
         return 0
     mapping = parse_map(columns or [])
-    with Console(stderr=True).status(f"importing {sources[0].name}"):
+    with Console(stderr=True).status(f"importing {sources[0].name}"), ended_in_order():
         report = import_tape(sources, out, mapping, symbol, zone, overwrite=force)
     if as_json:
         print_json(report)
@@ -177,6 +178,7 @@ def write_simulated(
     }  # fmt: skip
     with (
         Console(stderr=True).status("simulating"),
+        ended_in_order(),
         TapeWriter(out, columns=_SIMULATED_COLUMNS, notes=notes, overwrite=force) as writer,
     ):
         for batch in simulate(symbols, days, ticks, seed, fault_rate, trends):

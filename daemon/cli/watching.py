@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from daemon.cli.ctl import Client
+from daemon.cli.options import spelled
 from daemon.core.clock import wall_ns
 from daemon.core.errors import HrmdError
 from daemon.report.tables import show, terminal
@@ -100,7 +101,7 @@ class Roll:
     def put(self, answer: bytes) -> None:
         """Print it."""
         if self._draw is None:
-            sys.stdout.write(answer.decode() + "\n")
+            sys.stdout.write(spelled(answer) + "\n")
         else:
             drawn = self._draw(answer)
             if self._begun:

@@ -70,7 +70,7 @@ def read_token(path: Path, key: str = "control.token_file", maker: str = "hrmd")
     try:
         token = read_text(path).strip()
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such token file; a running {maker} makes it ({key})") from None
+        raise UsageError(f"{path}: no such token file; {maker} makes it as it starts ({key})") from None
     except OSError as error:
         raise UsageError(f"{path}: the token of {key} can't be read ({error.strerror})") from None
     if len(token) < MIN_TOKEN_CHARS or not all("!" <= char <= "~" for char in token):

@@ -64,6 +64,10 @@ COMMAND_S = 1.0
 class Record(Durable, Protocol):
     """The part of the journal that the desk needs."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it isn't as it should be; "" where it is."""
+
     def leave_word(self) -> None:
         """Let the next process know that something in force may not be on record."""
 
@@ -152,6 +156,8 @@ class ManualDesk:
         """
         needs = isinstance(event, NEEDS_THE_JOURNAL)
         trouble = await self._on_disk(self.answer_s) if needs else ""
+        if not trouble and isinstance(event, Resume) and self._journal is not None:
+            trouble = self._journal.trouble  # of a file that was taken away: it would be halted again at once
         if trouble:
             raise NotTradingError(trouble)
         try:

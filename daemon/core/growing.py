@@ -6,6 +6,8 @@ simulation. Invariant: the file's name is on the disk before anything is written
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +22,7 @@ class GrowingFile(Protocol):
         """Write at that place; how many bytes of it were."""
 
     def sync(self) -> None:
-        """Wait until the disk has it as it is."""
+        """Wait until the disk has it as it is, under its name; `FileNotFoundError` where that leads elsewhere now."""
 
     def cut(self, size: int) -> None:
         """Take away what lies beyond `size` bytes."""
@@ -34,6 +36,7 @@ class DiskFile:
 
     def __init__(self, path: Path) -> None:
         """Create it. Raises `OSError` where it can't be, or exists."""
+        self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             sync_directory(path.parent)
@@ -47,8 +50,14 @@ class DiskFile:
         return os.pwrite(self._descriptor, content, at)
 
     def sync(self) -> None:
-        """Wait until the disk has it as it is."""
+        """Wait until the disk has it as it is, under its name; `FileNotFoundError` where that leads elsewhere now."""
         os.fsync(self._descriptor)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._descriptor)):
+                return
+        raise FileNotFoundError(
+            errno.ENOENT, "the file was deleted, or moved away, while it was written", str(self._path)
+        )
 
     def cut(self, size: int) -> None:
         """Take away what lies beyond `size` bytes."""

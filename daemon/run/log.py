@@ -13,6 +13,7 @@ import logging
 import os
 import queue
 import re
+import select
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -191,7 +192,12 @@ class _Surviving:
                 return
             left = text.encode(errors="backslashreplace")
             while left:
-                left = left[os.write(file, left) :]
+                try:
+                    left = left[os.write(file, left) :]
+                except BlockingIOError:  # somebody else who has the terminal or pipe made it one that doesn't wait
+                    room = select.poll()
+                    room.register(file, select.POLLOUT)
+                    room.poll()
 
 
 _LINES: _Surviving | None = None

@@ -1,6 +1,7 @@
 """What the process asks of its system: when it shall end, how many files it may open, how much memory it holds.
 
-Invariant: every signal that asks for an end is an orderly one; SIGKILL and SIGQUIT alone are not asked.
+Invariant: every signal that asks for an end is an orderly one; SIGKILL and SIGQUIT alone are not asked. What other
+programs mean something by ends nothing here.
 """
 
 from __future__ import annotations
@@ -15,7 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import structlog
+
+log = structlog.get_logger("process")
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MEANINGLESS = (signal.SIGUSR1, signal.SIGUSR2)
+"""To us: others open their logs anew, or tell how far they are. The system ends who says nothing of them."""
 STATM = Path("/proc/self/statm")
 CGROUP = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -24,10 +31,16 @@ OPEN_FILES = 8192
 
 
 def on_ending(call: Callable[[signal.Signals], None]) -> None:
-    """Call with the signal when one asks for the end, from the running loop."""
+    """Call with the signal when one asks for the end, from the running loop; what asks for nothing is passed over."""
     loop = asyncio.get_running_loop()
     for number in _heard():
         loop.add_signal_handler(number, call, number)
+    for number in MEANINGLESS:
+        loop.add_signal_handler(number, _pass_over, number)
+
+
+def _pass_over(number: signal.Signals) -> None:
+    log.warning("a signal that means nothing here", signal=number.name)
 
 
 @contextmanager

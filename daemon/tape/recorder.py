@@ -67,6 +67,7 @@ class Recorder:
         self._queue: deque[TickBatch | Mark] = deque()  # append and popleft are atomic: one side each
         self._given = self._taken = self._written = self._refused = self._lost = 0
         self._untold_refusals = 0
+        self._in_reel = 0  # of the written ones, in the reel that is open
         self._now = self._newest = 0  # told, and received, as the loop knows it
         self._last_ts = 0  # as the writer does
         self._day = ""
@@ -205,6 +206,8 @@ class Recorder:
                 )
             self._trouble = f"recording to {self._path}: {error.strerror or error}"
             self._lost += count
+            if isinstance(error, FileNotFoundError):
+                self._forget()
             if items and self._untold is None:
                 self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
         else:
@@ -212,15 +215,24 @@ class Recorder:
                 log.warning("recording again", path=str(self._path), lost=self.lost)
             self._trouble, self._untold = "", None
             self._written += count
+            self._in_reel += count
         self._taken += count
         if ticks:
             self._last_ts = max(self._last_ts, int(ticks[-1].ts_recv[-1]))
+
+    def _forget(self) -> None:
+        """The open reel was taken away, with all that was in it: the next turn begins another."""
+        reel, self._reel = self._reel, None
+        if reel is not None:
+            reel.abandon()
+            self._written -= self._in_reel
+            self._lost += self._in_reel
 
     def _open(self, day: str) -> ReelWriter:
         """The reel of `day`, a new one where none is open; the one of an earlier day ends."""
         if self._reel is None or day != self._day:
             self._finish()
-            self._day = day
+            self._day, self._in_reel = day, 0
             self._reel = ReelWriter(next_reel(self._path, day, self._wall_ns(), self._known(day)), self._create)
             for earlier in self._reels():
                 if earlier < day:
@@ -242,8 +254,14 @@ class Recorder:
         if self._untold is not None:
             reel.abandon()
             return
-        with contextlib.suppress(OSError):
+        try:
             reel.finish()
+        except FileNotFoundError as error:
+            log.error("a recording is gone", reel=reel.path.name, ticks=self._in_reel, error=error.strerror)
+            self._reel = reel
+            self._forget()
+        except OSError:  # it has no end mark then, which sealing says
+            pass
 
     def _end_day(self, now: int, *, orderly_stop: bool) -> None:
         """End the reel when the session is over and it has become quiet, or the run ends."""

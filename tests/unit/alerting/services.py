@@ -21,6 +21,7 @@ class Service:
     def __init__(self) -> None:
         self.code = 200
         self.hangs = threading.Event()
+        self.drips = threading.Event()
         self.released = threading.Event()
         self.came = threading.Condition()
         self.got: list[dict[str, Any]] = []
@@ -34,6 +35,8 @@ class Service:
                     service.came.notify_all()
                 if service.hangs.is_set():
                     service.released.wait(PATIENCE_S)
+                while service.drips.is_set() and not service.released.wait(0.05):
+                    self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self.send_response(service.code)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

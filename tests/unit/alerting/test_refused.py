@@ -81,3 +81,13 @@ def test_who_starts_it_by_hand_reads_the_line(tmp_path: Path, hook: Service, mon
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     assert start(tmp_path, hook, f"feed.tape=[{tmp_path}/none.parquet]") == 2
     assert hook.got == []
+
+
+@pytest.mark.usefixtures("managed")
+def test_a_service_that_never_comes_to_an_end_is_said(
+    tmp_path: Path, hook: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The process ends all the same, and the log knows that nobody was told."""
+    hook.drips.set()
+    assert start(tmp_path, hook, f"feed.tape=[{tmp_path}/none.parquet]", "alerts.send_s=0.1") == 2
+    assert "an alert was not sent" in capsys.readouterr().err

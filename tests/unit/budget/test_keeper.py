@@ -185,8 +185,8 @@ class HungBooks(BooksFile):
         super().write(books)
 
 
-def test_books_on_a_disk_that_hangs_lend_nothing_and_say_so(tmp_path: Path) -> None:
-    """Each who asks is answered in time; once the disk goes on it lends again."""
+def test_books_on_a_disk_that_hangs_lend_nothing_and_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each who asks is answered in time; once the disk goes on it lends again. The log has a line for either."""
 
     async def scene(room: Room) -> None:
         HungBooks.goes_on.set()
@@ -204,6 +204,8 @@ def test_books_on_a_disk_that_hangs_lend_nothing_and_say_so(tmp_path: Path) -> N
                 await until(lambda: banks.book.lease and not banks.book.lease.unanswered)
 
     play(tmp_path, scene)
+    said = capsys.readouterr().out
+    assert [said.count(line) for line in ("the books can't be written", "the books are written again")] == [1, 1]
 
 
 def test_the_loss_of_both_halts_both(tmp_path: Path) -> None:

@@ -27,6 +27,21 @@ def test_every_address_is_tried_and_none_is_shown(tmp_path: Path, capsys: pytest
     assert SECRET not in said.out + said.err
 
 
+def test_an_address_that_never_comes_to_an_end_holds_up_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A byte now and then is an answer to every read, and none to us: the row says so, and the others are tried."""
+    with service() as ill, service() as well:
+        ill.drips.set()
+        path = urls_file(tmp_path, ill.url, well.url)
+        changes = (f"alerts.urls_file={path}", "alerts.send_s=0.5")
+        code = main(["alert", "test", "--json", *(part for change in changes for part in ("--set", change))])
+        assert len(well.texts()) == 1
+    said = capsys.readouterr()
+    assert (code, said.err) == (1, "error: not told: 3: JSON 127.0.0.1\n")
+    assert [(row["sent"], row["reason"]) for row in json.loads(said.out)] == [(False, "it hangs"), (True, "")]
+
+
 def test_all_that_are_told_is_exit_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As a table."""
     with service() as well:

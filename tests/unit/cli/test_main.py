@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -14,7 +15,9 @@ import typer
 from daemon import __version__, cli
 from daemon.cli import main
 from daemon.cli.lazy import load
+from daemon.cli.options import naming
 from daemon.core.errors import Fault
+from daemon.settings.loading import load_settings
 from tests.samples import OPEN, wave, write_tape
 
 Capture = pytest.CaptureFixture[str]
@@ -215,6 +218,24 @@ def test_closed_streams_abort_nothing(tmp_path: Path, closed: str, command: str)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_stdout_without_the_letters_is_no_fault(tmp_path: Path, encoding: str) -> None:
+    """An older locale has no blocks for the picture of a price: they are spelled, and JSON reads the same."""
+    tape = write_tape(tmp_path / "café-\U0001f600.parquet", [OPEN + 1, OPEN + 2], [800.0, 801.0])
+    env = os.environ | {"PYTHONIOENCODING": f"{encoding}:strict"}
+
+    def said(*more: str) -> bytes:
+        words = [sys.executable, "-m", "daemon", "tape", "info", str(tape), *more]
+        ended = subprocess.run(words, capture_output=True, env=env)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        return ended.stdout
+
+    assert "800" in said().decode(encoding)
+    document = json.loads(said("--json").decode("utf-8"))
+    assert document["tapes"] == [str(tape)]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["--version", "calendar show"])
@@ -225,6 +246,13 @@ def test_a_full_disk_under_stdout_is_one_line(command: str, unbuffered: str) -> 
         ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert ended.returncode == 3
     assert ended.stderr == "error: output: No space left on device: make room, and run it again\n"
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_model_of_any_name_is_a_setting(number: int) -> None:
+    """Commands that are given a model name it as `--set` does, which is YAML."""
+    name = ("m😀 ü.safetensors", 'it\'s "m": [1] #2', "a\nb\t\\", "日本/{m}, &x *y")[number]
+    assert load_settings(None, [naming(Path(name), "journal.path")]).journal.path == Path(name)
 
 
 def test_check_finds_what_is_missing(capsys: Capture, tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +204,26 @@ def test_a_tape_of_days_that_nobody_confirmed(tmp_path: Path, capsys: pytest.Cap
     assert printed.err.count("calendar: 2027 is not confirmed") == 1
     assert main(["tape", "info", str(tape), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accepted"] == 800
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_tape_that_is_not_made_to_its_end_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """A terminal that closes, as Ctrl-C: nobody looks for a hidden file of gigabytes."""
+    words = [sys.executable, "-m", "daemon", "tape", "simulate", "--out", str(tmp_path / "x.parquet"),
+             "--sessions", "240", "--ticks", "100000"]  # fmt: skip
+    process = subprocess.Popen(
+        ["env", "--default-signal=HUP", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.iterdir()):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, said.splitlines()[-1], list(tmp_path.iterdir())) == (130, "error: interrupted", [])

@@ -85,14 +85,14 @@ def test_a_pipe_is_no_token_file(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """Reading doesn't make it: that is the daemon's."""
-    with pytest.raises(UsageError, match=r"no such token file; a running hrmd makes it \(control\.token_file\)"):
+    with pytest.raises(UsageError, match=r"no such token file; hrmd makes it as it starts \(control\.token_file\)"):
         read_token(tmp_path / "none")
 
 
 def test_a_missing_file_of_the_budget_is_the_budget_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As `hrmd budget show` is told of it."""
     assert main(["budget", "show", "--token-file", str(tmp_path / "none")]) == 2
-    assert "a running hrmd budget makes it (budget.token_file)" in capsys.readouterr().err
+    assert "hrmd budget makes it as it starts (budget.token_file)" in capsys.readouterr().err
 
 
 def test_a_place_where_no_file_can_be_made_is_named(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ class Disk:
     def __init__(self, error: JournalError | None) -> None:
         self.done = asyncio.get_running_loop().create_future()
         self.error = error
+        self.trouble = ""
         self.words = 0
 
     def leave_word(self) -> None:
@@ -257,6 +258,19 @@ async def test_nothing_is_resumed_that_could_not_be_journaled() -> None:
     with pytest.raises(NotTradingError, match="full"):
         await floor.desk.command(Resume(ts=7, reason="go on"))
     assert floor.commanded == floor.direct == []
+
+
+async def test_nothing_is_resumed_whose_journal_was_taken_away() -> None:
+    """It is written on in another file, and stays halted until a restart: "accepted" would be no word to rely on."""
+    floor = Floor()
+    disk = floor.desk._journal = Disk(None)
+    disk.done.set_result(None)
+    disk.trouble = "j.sqlite was deleted"
+    with pytest.raises(NotTradingError, match=r"j\.sqlite was deleted"):
+        await floor.desk.command(Resume(ts=7, reason="go on"))
+    assert floor.commanded == floor.direct == []
+    await floor.desk.command(HALT)
+    assert floor.commanded == [HALT]
 
 
 async def test_a_halt_is_answered_soon_and_what_needs_the_disk_waits_for_it() -> None:

@@ -166,6 +166,8 @@ async def test_a_disk_that_hangs_reloads_nothing_and_holds_up_nobody() -> None:
 class Disk:
     """A journal's: what was published is on it when somebody says so."""
 
+    trouble = ""
+
     def __init__(self) -> None:
         self.written = asyncio.Event()
 

@@ -236,9 +236,14 @@ def test_another_stream_than_journalds_gets_plain_lines(
         assert file.read().startswith('{"timestamp"')
 
 
-def test_a_reader_that_takes_nothing_holds_nobody_up() -> None:
-    """A stopped terminal, a pager: what it takes later is in order, and how much was lost is said."""
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_reader_that_takes_nothing_holds_nobody_up(waits: bool) -> None:
+    """A stopped terminal, a pager: what it takes later is in order, and how much was lost is said.
+
+    `waits`: another program that has the same pipe may have made it one that raises where it is full.
+    """
     reading, writing = os.pipe()
+    os.set_blocking(writing, waits)
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb") as reader:
         configure(LogSettings(format="json"), stream)
         with without_waiting():

@@ -96,6 +96,19 @@ def test_who_is_asked_to_end_ends_those_that_work_for_it(tmp_path: Path, number:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_that_means_nothing_here_ends_nothing(number: signal.Signals) -> None:
+    """What rotates logs sends it by habit: who trades goes on, says so, and ends in order when asked to."""
+    process = start()
+    process.send_signal(number)
+    assert process.stdout is not None
+    assert number.name in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate() == ("SIGTERM\n", None)
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
 def test_a_hangup_that_is_ignored_stays_ignored() -> None:
     """Under nohup the end of the terminal is no reason to end."""
     process = start("env", "--ignore-signal=HUP")

@@ -193,11 +193,44 @@ def test_a_disk_that_works_again_is_seen_without_ticks(recorder: Recorder, tmp_p
     until(lambda: recorder.trouble)
     (tmp_path / "unplugged").rename(directory)
     until(lambda: not recorder.trouble)
-    assert (recorder.recorded, recorder.lost) == (2, 3)
+    assert (recorder.recorded, recorder.lost) == (0, 5)  # those of the day before were deleted
     ((day, (path,)),) = reels_by_day(directory).items()
     assert (day, [item.status.reason for item in ReelReader(path) if isinstance(item, Mark)]) == (
         TOMORROW, ["ticks were not recorded: the disk failed or was full"],
     )  # fmt: skip
+
+
+def test_a_reel_that_is_deleted_is_lost_and_told(recorder: Recorder, tmp_path: Path) -> None:
+    """Nothing more goes into a file that nobody will find: all of it counts as lost, and the day goes on in another."""
+    directory = tmp_path / "tapes"
+    recorder.record(some(2))
+    until(lambda: recorder.recorded)
+    ((path,),) = reels_by_day(directory).values()
+    path.unlink()
+    recorder.record(some(3, OPEN + MINUTE))
+    until(lambda: recorder.lost)
+    until(lambda: not recorder.trouble)
+    recorder.record(some(4, OPEN + 2 * MINUTE))
+    until(lambda: recorder.recorded)
+    assert (recorder.recorded, recorder.lost) == (4, 5)
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert len(on_tape(directory)) == 4
+    assert told(directory) == ["ticks were not recorded: the disk failed or was full"]
+
+
+def test_a_reel_that_is_deleted_at_the_end_is_told(
+    recorder: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing comes any more, and its end mark has no place: no tape is sealed, and the log says why."""
+    recorder.record(some(2))
+    until(lambda: recorder.recorded)
+    for (path,) in reels_by_day(tmp_path / "tapes").values():
+        path.unlink()
+    recorder.on_time(TimeAdvanced(ts=CLOSE))
+    recorder.close()
+    assert (recorder.recorded, recorder.lost) == (0, 2)
+    assert "a recording is gone" in capsys.readouterr().out
 
 
 class Turns:
