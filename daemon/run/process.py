@@ -36,7 +36,8 @@ def on_ending(call: Callable[[signal.Signals], None]) -> None:
     for number in _heard():
         loop.add_signal_handler(number, call, number)
     for number in MEANINGLESS:
-        loop.add_signal_handler(number, _pass_over, number)
+        if signal.getsignal(number) is signal.SIG_DFL:  # else it means something to whoever began the process
+            loop.add_signal_handler(number, _pass_over, number)
 
 
 def _pass_over(number: signal.Signals) -> None:
