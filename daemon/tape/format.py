@@ -181,10 +181,14 @@ class TapeWriter:
             handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".part", dir=self.path.parent)
         except OSError as error:
             raise self._unwritable(error) from None
-        os.fchmod(handle, 0o644)
-        os.close(handle)
         self._part = Path(name)
-        self._parquet = self._opened()
+        try:
+            os.fchmod(handle, 0o644)
+            os.close(handle)
+            self._parquet = self._opened()
+        except BaseException:  # asked to end before the block begins, whose end would take it away
+            self._part.unlink(missing_ok=True)
+            raise
         return self
 
     def _opened(self) -> Any:
