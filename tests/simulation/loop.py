@@ -131,9 +131,7 @@ class SimTask(asyncio.Task[Any]):
     def __init__(self, coro: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
         self._number = number
         super().__init__(coro, **options)
-        self._log_destroy_pending = (
-            False  # who is killed leaves some; who outlives a daemon breaks a promise
-        )
+        self._log_destroy_pending = False  # who is killed leaves some; who outlives a daemon breaks a promise
 
     def __hash__(self) -> int:
         return self._number
