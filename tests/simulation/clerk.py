@@ -91,6 +91,12 @@ class Clerk:
         for task in list(self._tasks):
             task.cancel()
 
+    @property
+    def _asleep(self) -> bool:
+        """Whether the daemon's machine sleeps, as over a night."""
+        process = self._world.process
+        return process is not None and process.asleep
+
     async def _ask(self, word: str, key: str, body: dict[str, Any], asked: int) -> None:
         world = self._world
         began_s = world.loop.time()
@@ -101,8 +107,10 @@ class Clerk:
             world.troubled_until = max(world.troubled_until, world.loop.time() + ANSWER_S + SETTLES_S)
             asked_s, tried = world.loop.time(), world.loop.time() - began_s < 0.001
             quiet = tried and asked_s > world.upset_until and world.running() is not None and not self._leaves
+            quiet = quiet and not self._asleep
             status, said = await self._once(word, key, body)
-            if word == "halt" and quiet and status in (0, 429) and asked_s > world.upset_until:
+            quiet = quiet and asked_s > world.upset_until and not self._asleep
+            if word == "halt" and quiet and status in (0, 429):
                 world.watch.breaks("a halt waits for nobody", f"{key}: {status or 'no answer'} after {ANSWER_S:g} s")
             world.ends[f"http {status or 'silent'}"] += 1
             if 0 < status < 300:
