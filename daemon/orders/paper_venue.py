@@ -66,6 +66,7 @@ from daemon.orders.paper_book import (
     WHOLE,
     BookTicks,
     Delays,
+    Ints,
     SymbolBook,
     quoted_and_untold,
     tells_all,
@@ -242,10 +243,10 @@ class PaperVenue:
         if not orders:
             return len(batch)
         self._read()
-        quiet = len(batch)
+        quiet, sent_ts = len(batch), self._delays.sent_ts(batch)
         for symbol in {order.intent.symbol: None for order in orders}:
             if symbol in batch.symbols:
-                ticks = self._ticks(symbol, batch)
+                ticks = self._ticks(symbol, batch, sent_ts)
                 steps = (self._next(order, ticks, 0) for order in orders if order.intent.symbol == symbol)
                 quiet = min([quiet, *(int(ticks.rows[step]) + 1 for step, _ in steps if step is not None)])
         return quiet
@@ -255,9 +256,10 @@ class PaperVenue:
         taken: dict[str, dict[Side, tuple[float, int]]] = {}
         if self._orders:
             self._read()
+            sent_ts = self._delays.sent_ts(batch)
         for symbol in {order.intent.symbol: None for order in self._orders.values()}:
             if symbol in batch.symbols:
-                ticks = self._ticks(symbol, batch)
+                ticks = self._ticks(symbol, batch, sent_ts)
                 found += self._match(symbol, ticks)
                 if len(ticks.ts):
                     taken[symbol] = ticks.taken_at_end()
@@ -351,8 +353,8 @@ class PaperVenue:
                 self._book(symbol).remember(batch, np.flatnonzero(batch.code == code))
             self._last_price[symbol] = price
 
-    def _ticks(self, symbol: str, batch: TickBatch) -> BookTicks:
-        """What a batch offers to the orders of one symbol."""
+    def _ticks(self, symbol: str, batch: TickBatch, sent_ts: Ints) -> BookTicks:
+        """What a batch, whose ticks were sent at `sent_ts`, offers to the orders of one symbol."""
         instrument = self._instruments.resolve(symbol)
         rows: NDArray[np.intp] | slice = slice(None)
         if len(batch.symbols) > 1:
@@ -368,7 +370,7 @@ class PaperVenue:
             few = FEW_TICKS * float(instrument.tick_size)
         return BookTicks(
             batch, rows, book, has_book=has_book, quotes_last_ns=lasts_ns, reach=reach, least_reach=few,
-            sent_ts=self._delays.sent_ts(batch),
+            sent_ts=sent_ts,
             price_before=None if instrument is None or instrument.kind is Kind.INDEX else last_price,
         )  # fmt: skip
 
