@@ -396,11 +396,13 @@ class LiveBook:
             self._foreign[report.venue_id] = report.symbol  # its position isn't among those that we compare
             self._other_product.add(report.venue_id)
             return
-        wish = self._settings.external_orders
+        ours = is_order_of_ours(report.tag)  # nobody else looks after it, whatever is to become of others'
+        wish = "adopt" if ours else self._settings.external_orders
         instrument = self._instruments.resolve(report.symbol)
         if wish == "adopt" and (instrument is None or not instrument.tradeable):
             wish = "ignore"  # nobody could price its fills, and no exit of it would pass
-        log.warning("an order of somebody else", venue=report.venue_id, symbol=report.symbol, done=wish)
+        whose = "an order of ours that is in no journal" if ours else "an order of somebody else"
+        log.warning(whose, venue=report.venue_id, symbol=report.symbol, done=wish)
         if wish == "adopt":
             self._adopt(report)
             return

@@ -1,9 +1,8 @@
 """Orders at the broker that carry ids of ours and are in no journal → those that nobody needs any more.
 
 A disk that forgot, or a journal that was put back, leaves them there: followed like somebody else's, and looked after
-by nobody. The stop and the target of a position outlive it then, and would open the opposite one. So what closes
-nothing any more is taken off: a stop always, for nothing is opened with one; anything else if it could close something
-once. What never could may be an entry, and stays, as somebody else's does. Pure.
+by nobody. The stop and the target of a position outlive it then, and would open the opposite one; an entry would, too,
+with no decision, no stop and no time-out to it. So what closes nothing is taken off, whatever it was. Pure.
 Invariant: an order for which there is anything left to close stays.
 """
 
@@ -14,13 +13,12 @@ from typing import Final
 
 import structlog
 
-from daemon.core.pairs import STOPS
 from daemon.orders.book import Order
 from daemon.orders.openers import MAY_FILL
 
 log = structlog.get_logger("execution")
 
-LEFT_OVER: Final = "of ours, in no journal, and it closes nothing any more"
+LEFT_OVER: Final = "of ours, in no journal, and it closes nothing"
 
 
 class Orphans:
@@ -30,12 +28,11 @@ class Orphans:
         self.ids: set[str] = set()
         self.doubtful = False
         """Whether one seems left over, and the venue's book is to be read before that is believed."""
-        self._closers: set[str] = set()
 
     def left_over(self, orders: Iterable[Order], positions: Mapping[str, int], *, whole: bool) -> list[Order]:
         """What is to leave the market, of what isn't leaving already; only after a `whole` reading of the book."""
         self.doubtful = False
-        found = [it for it in orders if it.intent.order_id in self.ids and self._is_left_over(it, positions)]
+        found = [it for it in orders if it.intent.order_id in self.ids and _is_left_over(it, positions)]
         if not whole:
             self.doubtful = bool(found)
             return []
@@ -44,11 +41,8 @@ class Orphans:
                         symbol=order.intent.symbol, side=order.intent.side, quantity=order.remaining)  # fmt: skip
         return found
 
-    def _is_left_over(self, order: Order, positions: Mapping[str, int]) -> bool:
-        intent = order.intent
-        if order.state not in MAY_FILL or order.unwanted:
-            return False
-        if -intent.side.sign * positions.get(intent.symbol, 0) > 0:
-            self._closers.add(intent.order_id)
-            return False
-        return intent.type in STOPS or intent.order_id in self._closers
+
+def _is_left_over(order: Order, positions: Mapping[str, int]) -> bool:
+    intent = order.intent
+    works = order.state in MAY_FILL and not order.unwanted
+    return works and -intent.side.sign * positions.get(intent.symbol, 0) <= 0

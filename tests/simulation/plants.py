@@ -18,7 +18,7 @@ from daemon.calls.pen import Parts, Pen
 from daemon.control.idempotency import Repeats
 from daemon.control.server import ControlServer
 from daemon.control.stream import Stream
-from daemon.core.errors import SettingsError
+from daemon.core.errors import UsageError
 from daemon.core.events import Event, Fill, SettingChanged
 from daemon.core.own_code import OwnCodeFailed
 from daemon.feed.live.feed import LiveFeed
@@ -31,6 +31,7 @@ from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.risk.actor import RiskActor
 from daemon.risk.owed import OwedExits
+from daemon.run.service import Service
 from daemon.shadow.canary_desk import CanaryDesk
 from daemon.strategy.actor import StrategyActor
 from daemon.strategy.own import OwnStrategy
@@ -126,15 +127,15 @@ def _gone_where_unseen(right: Wrong, self: OpenedFiles) -> str:
     return gone
 
 
-def _for_good(right: Wrong, self: CallRecord, *arguments: Any) -> None:
+def _for_good(right: Wrong, self: Service, *arguments: Any) -> None:
     """A start that a bad disk refuses is never tried again."""
     said = ""
     try:
         right(self, *arguments)
-    except SettingsError as error:
+    except UsageError as error:
         said = str(error)
     if said:
-        raise SettingsError(said)
+        raise UsageError(said)
 
 
 def _on_the_loop(right: Wrong, self: Pen, parts: Parts) -> bool:
@@ -192,7 +193,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "reels_named_by_the_clock": (Recorder, "_known", _none_before),
     "a_step_asked_for_once": (Migration, "take_up", _nothing),
     "gone_where_unseen": (OpenedFiles, "missing", _gone_where_unseen),
-    "refused_for_good": (CallRecord, "__init__", _for_good),
+    "refused_for_good": (Service, "__init__", _for_good),
     "calls_written_on_the_loop": (Pen, "put", _on_the_loop),
     "calls_not_on_record": (CallRecord, "_write", _nothing),
     "one_after_the_other": (ControlServer, "_carried_out", _one_after_the_other),

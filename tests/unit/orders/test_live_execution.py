@@ -355,13 +355,24 @@ async def test_an_exit_that_waits_for_a_call_leaves_at_the_end(tmp_path: Path) -
         assert trader.order("T2").state is OrderState.FILLED
 
 
-async def test_an_order_of_ours_that_is_not_adopted_halts_no_start(tmp_path: Path) -> None:
-    """Nothing of it is put on record, so each start would find it anew; nor does one under a known order's id."""
+@pytest.mark.parametrize("wish", ["ignore", "halt"])
+async def test_an_order_of_ours_is_adopted_whatever_others_are(tmp_path: Path, wish: str) -> None:
+    """What an exit closed that left without the journal would be held in our books still, and be closed once more."""
     tag = f"{order_prefix(1767587402, bytes(3))}0000001"
     async with opened() as desk:
-        await by_hand(desk, tag, Side.BUY, 5)
-        async with trading(tmp_path, desk=desk, external_orders="ignore") as trader:
-            assert trader.heard(Halt) == []
+        async with trading(tmp_path, desk=desk, external_orders=wish) as trader:
+            trader.send("T1")
+            await until(lambda: trader.order("T1").state is OrderState.FILLED)
+            account = trader.account
+        lost = await by_hand(desk, tag, Side.SELL, 10)
+        async with trading(tmp_path, account, desk=desk, external_orders=wish) as trader:
+            assert trader.book.positions[SBIN] == 0
+            assert [halt.reason for halt in trader.heard(Halt)] == [UNRECORDED.format(1, lost)]
+
+
+async def test_another_order_under_an_id_that_is_known_halts_no_start(tmp_path: Path) -> None:
+    """The journal lacks nothing."""
+    tag = f"{order_prefix(1767587402, bytes(3))}0000001"
     async with opened() as desk:
         async with trading(tmp_path, desk=desk) as trader:
             trader.send(tag)
