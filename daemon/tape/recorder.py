@@ -38,6 +38,8 @@ log = structlog.get_logger("recorder")
 
 QUIET_NS = 900 * NS_PER_S
 """A day is sealed when its session is over and no tick has come for so long (some come after the close)."""
+AGAIN_NS = 600 * NS_PER_S
+"""A day that couldn't be sealed is tried again after so long."""
 STANDS_S = 15.0
 """A disk that has given no answer for so long takes no ticks."""
 HURRY_TICKS = 65_536
@@ -77,6 +79,7 @@ class Recorder:
         self._untold: Mark | None = None  # of the writer: ticks that a full disk cost
         self._closing = False
         self._create, self._wall_ns = create, now_ns
+        self._unsealed: dict[str, int] = {}  # days that couldn't be, and when (UTC ns)
         self._sealer = worker("seal")
         self._seal_what_is_over(now_ns())
         self._look_at_what_is_left()
@@ -171,6 +174,7 @@ class Recorder:
             for day, items in parts:
                 self._append(day, items)
             self._end_day(now, orderly_stop=closing)
+            self._seal_again(at_once=closing and not self._queue)
         finally:
             self._asked_ns = 0
         if closing and not self._queue:
@@ -279,6 +283,13 @@ class Recorder:
             if now_ns >= self._over_at(day) + QUIET_NS:
                 self._submit(day)
 
+    def _seal_again(self, *, at_once: bool) -> None:
+        """The disk may be well by now."""
+        for day, failed_ns in list(self._unsealed.items()):
+            if at_once or abs(self._wall_ns() - failed_ns) >= AGAIN_NS:
+                del self._unsealed[day]
+                self._submit(day)
+
     def _look_at_what_is_left(self) -> None:
         """Say how the reels of a day that goes on were left; they are sealed at its end."""
         for reels in reels_by_day(self._path).values():
@@ -312,6 +323,7 @@ class Recorder:
             report(seal(self._path, day, [path for path in reels if is_there(path)]))
         except (TapeError, OSError) as error:
             log.error("a day could not be sealed, its reels are kept", day=day, error=str(error))
+            self._unsealed[day] = self._wall_ns()
             return
         try:
             for gone in prune(self._path, day, self._keep_days):

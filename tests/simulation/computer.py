@@ -29,6 +29,7 @@ from daemon.machine import Machine
 from daemon.strategy.switching import Loader
 from tests.simulation.files import SmallFiles, beside
 from tests.simulation.loop import JOB_S, PROCESS, Side, SimLoop
+from tests.simulation.plan import HEALED_S
 from tests.simulation.reels import SimSealer, TapeDisk
 
 ON_DISK = ("disk", "models", "digest", "candidate", "reels", "token", "feed token", "recorder ends")
@@ -98,8 +99,8 @@ class Disk:
         """Until when what is said to be on the disk is in its cache, and lost with the power."""
 
     def fail(self, how: tuple[str, int], seconds: float) -> None:
-        """Every commit fails like that for so long."""
-        self._failing[how] = self._loop.time() + seconds
+        """Every commit fails like that for so long, but not once all is well: an end waits where the loop doesn't."""
+        self._failing[how] = min(self._loop.time() + seconds, HEALED_S)
 
     def slow(self, seconds: float) -> None:
         """Every commit takes long."""

@@ -125,8 +125,14 @@ def _ask_cancel(world: World, action: Action) -> None:
 
 def _rung(world: World, action: Action) -> str:
     """Whom an operator wants in charge."""
-    rungs = (*RUNGS, OWN) if world.plan.has("own.") else RUNGS
+    ladder = world.settings.supervisor.ladder
+    rungs = [*ladder, OWN] if world.plan.has("own.") else ladder
     return rungs[action.number % len(rungs)]
+
+
+def _swap(service: Service, action: Action) -> SwapStrategy:
+    ladder = service.settings.supervisor.ladder
+    return SwapStrategy(ts=_ts(service), name=ladder[action.number % len(ladder)], reason="by hand")
 
 
 def _own(wrong: str) -> Deed:
@@ -300,7 +306,6 @@ def _server_stands(world: World, action: Action) -> None:
 
 
 _BY_HAND = {"reason": "by hand"}
-RUNGS = ("hrm", "rules", "flat")
 
 DEEDS: dict[Do, Deed] = {
     Do.KILL: lambda world, action: world.die(action.number % 60, action.seconds, torn=False),
@@ -379,12 +384,11 @@ DEEDS: dict[Do, Deed] = {
     Do.FLATTEN: _command(lambda service, action: Flatten(ts=_ts(service), **_BY_HAND), TradingState.REDUCING),
     Do.PLACE: _place,
     Do.CANCEL: _cancel,
-    Do.SWAP: _command(
-        lambda service, action: SwapStrategy(ts=_ts(service), name=RUNGS[action.number % len(RUNGS)], reason="by hand"),
-        swaps=True,
-    ),
+    Do.SWAP: _command(_swap, swaps=True),
     Do.ROLL_BACK: _roll_back,
-    Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(action.number),
+    Do.TRADE_ELSEWHERE: lambda world, action: world.venue.trade_elsewhere(
+        action.number, world.settings.broker.live.product
+    ),
     Do.ASK_HALT: asking("halt"),
     Do.ASK_RESUME: asking("resume"),
     Do.ASK_REDUCE: asking("reduce"),

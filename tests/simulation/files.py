@@ -79,6 +79,12 @@ class SmallFiles:
         """How long it gives no answer yet, seconds; 0 where it does."""
         return max(0.0, self.hangs_until - self.loop.time(), self.journal_hangs())
 
+    @property
+    def takes_names(self) -> bool:
+        """Whether a file can be made on it."""
+        until = max(self.full_until, self.broken_until, self.read_only_until)
+        return not self.hangs and self.loop.time() >= until
+
     def forget_from_now_on(self, seconds: float) -> None:
         """What is synced from now on is only said to be."""
         if self.loop.time() >= self.forgets_until:

@@ -31,6 +31,8 @@ FORGETFUL: Final = 0.15
 """In so many of them a process ends just as an exit has to wait."""
 GRADUAL: Final = 0.5
 """In so many of them a migration, where one goes on, has come to the share before."""
+OTHERWISE_SET: Final = 0.3
+"""In so many of them something is set otherwise than in all others."""
 ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
 
@@ -172,6 +174,20 @@ ASKS_ONLY: Final = frozenset(
 )
 """What holds up nobody who asks for something over HTTP."""
 
+SET: Final = (
+    "risk.exits_when_halted=false", "execution.cancel_on_shutdown=false", "execution.working_timeout_s=3",
+    "broker.live.market_orders=protected", "broker.live.funds_difference=halt", "broker.live.external_orders=ignore",
+    "broker.live.external_orders=halt", "broker.live.product=CNC", "broker.live.product=MARGIN",
+    "risk.max_net_notional=20000", "risk.max_day_drawdown=40", "risk.duplicate_window_s=45",
+    "feed.record.on_failure=halt", "journal.snapshot_every=100", "journal.group_commit_ms=200",
+    "supervisor.max_failed_decisions=1", "supervisor.tries_per_day=3", "supervisor.ladder=[hrm, flat]",
+)  # fmt: skip
+"""What may be set otherwise."""
+
+OTHERS_LEFT: Final = ("broker.live.external_orders=ignore", "broker.live.external_orders=halt")
+"""With these what somebody else does in the account isn't booked, so that nobody can say what is to be held."""
+ELSEWHERE: Final = (Do.TRADE_ELSEWHERE, Do.CHANGE_ELSEWHERE)
+
 MOMENTS: Final = (
     "OrderIntent", "OrderApproved", "OrderSent", "OrderAccepted", "OrderUnknown", "OrderCancelRequested", "Fill",
     "Decision", "CancelOrder", "Halt", "Reduce", "TradingStateChanged", "ManualOrder", "LoadModel", "ModelLoaded",
@@ -211,6 +227,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the daemon records its ticks."""
     gradual: bool = False
     """Whether a migration begins with a candidate that decides on a share already."""
+    changes: tuple[str, ...] = ()
+    """What is set otherwise than in other sessions, such as `journal.snapshot_every=100`."""
     scene: Scene = Scene.MIDDAY
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
@@ -266,8 +284,12 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     scene = rng.choice(list(Scene)) if rng.random() < 0.4 else Scene.MIDDAY
     if any(action.do is Do.SPLIT for action in actions):
         scene = Scene.CARRIED
+    setting = random.Random(f"set:{seed}:{aim}")
+    may = [it for it in SET if it not in OTHERS_LEFT or not any(action.do in ELSEWHERE for action in actions)]
+    changes = tuple(setting.sample(may, 1 + setting.randrange(3))) if setting.random() < OTHERWISE_SET else ()
     return Plan(
         seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records,
+        changes=changes,
         gradual=random.Random(f"gradual:{seed}:{aim}").random() < GRADUAL,
     )  # fmt: skip
 

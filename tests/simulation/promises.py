@@ -106,6 +106,8 @@ def _what_is_cancelled_is_taken_off(world: World) -> None:
 def at_its_end(world: World) -> None:
     """A daemon that says that it ended well has left nothing of its own to work, but what protects a position."""
     watch = world.watch
+    if not world.settings.execution.cancel_on_shutdown:
+        return
     for order in world.venue.exchange.orders.values():
         intent = None if order.wanted.tag in world.forgotten else watch.intents.get(order.wanted.tag)
         if order.status is Status.PENDING and intent is not None and intent.strategy != PROTECTION:

@@ -27,8 +27,8 @@ RECORDING = RecordSettings(when="live").model_copy(update={"queue_ticks": 4})
 
 
 @cache
-def base_settings() -> Settings:
-    """Of every session."""
+def base_settings(changes: tuple[str, ...] = ()) -> Settings:
+    """Of every session, but for these changes."""
     return settings_of(
         "strategy.name=hrm", "strategy.interval=1m", "bars.intervals=[1m, 5m, 30m]",
         "supervisor.ladder=[hrm, rules, flat]", "supervisor.triggers.flaps_per_hour=1000",
@@ -41,13 +41,13 @@ def base_settings() -> Settings:
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
         "migration.parallel_sessions=1", f"migration.gradual_sessions={SESSIONS}",
-        f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5",
+        f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5", *changes,
     )  # fmt: skip
 
 
 def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Settings:
     """Of a daemon on the sandbox at this port, for what is to be done in its session."""
-    base, here = base_settings(), f"127.0.0.1:{port}"
+    base, here = base_settings(plan.changes), f"127.0.0.1:{port}"
     account = base.broker.fyers.model_copy(
         update={
             "api_url": f"http://{here}/api/v3", "data_url": f"http://{here}/data",
@@ -60,7 +60,8 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
     entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if plan.limits else {}
     candidate = {"candidate": CANDIDATE} if plan.has("migration.") else {}
     decides = {"name": OWN} if plan.has("own.") else {}
-    record = {"record": RECORDING.model_copy(update={"path": directory / "tapes"})} if plan.records else {}
+    recording = {"path": directory / "tapes", "on_failure": base.feed.record.on_failure}
+    record = {"record": RECORDING.model_copy(update=recording)} if plan.records else {}
     minutes = {"square_off_minutes": stage.square_off_minutes, "no_entries_minutes": stage.square_off_minutes}
     names = {"token_file": directory / "control.token", "tokens_file": directory / "control.tokens"}
     control = {"enabled": True, "port": PORT, **names} if plan.has(*SERVED) else {}

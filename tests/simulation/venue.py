@@ -78,11 +78,14 @@ class Venue:
                 self._volume[symbol] += self._rng.randrange(1, 50)
                 self._quote(symbol)
 
-    def trade_elsewhere(self, number: int) -> None:
+    def trade_elsewhere(self, number: int, product: str) -> None:
         """Somebody with the account's password buys or sells a little."""
         symbol = list(SYMBOLS)[number % len(SYMBOLS)]
         side, quantity = (Side.BUY, Side.SELL)[number // 2 % 2], 1 + number % 3
-        self.exchange.place(Wanted(tag="", symbol=symbol, side=side, type=OrderType.MARKET, quantity=quantity))
+        order = Wanted(
+            tag="", symbol=symbol, side=side, type=OrderType.MARKET, quantity=quantity, product=product
+        )  # fmt: skip
+        self.exchange.place(order)
         self.foreign += quantity
         self.server.publish()
 

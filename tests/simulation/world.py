@@ -282,7 +282,8 @@ class World:
             self.recorded.end_life(self, orderly=False)
         service = self.service
         unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
-        if unwritten and not self.computer.disk.hangs and self.watch.state is TradingState.HALTED:
+        marked = self.files.takes_names and not self.computer.disk.hangs
+        if unwritten and marked and self.watch.state is TradingState.HALTED:
             self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):
             self.watch.must_decide = None

@@ -21,7 +21,7 @@ from daemon.market.calendar import MarketCalendar
 from daemon.tape.format import TapeReader
 from daemon.tape.marks import Mark, marks_of
 from daemon.tape.recorded import prune, reel_path, reels_by_day, tape_path
-from daemon.tape.recorder import QUIET_NS, Recorder, _inspect
+from daemon.tape.recorder import AGAIN_NS, QUIET_NS, Recorder, _inspect
 from daemon.tape.reel import ReelReader, ReelWriter
 from tests.samples import CLOSE, DAY, MINUTE, OPEN, SBIN, tick, ticks, write_tape
 
@@ -359,6 +359,30 @@ def test_a_reel_is_never_named_as_one_that_is_sealed(tmp_path: Path) -> None:
         recorder.on_time(TimeAdvanced(ts=CLOSE))
         recorder.close()
     assert len(on_tape(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["in time", "at the end"])
+def test_a_day_that_could_not_be_sealed_is_tried_again(tmp_path: Path, *, waits: bool) -> None:
+    """After a while, and as the run ends; not with the next day's first tick alone."""
+    hand, now = Turns(), [OPEN]
+    recorder = Recorder(
+        tmp_path, CALENDAR, flush_s=1.0, queue_ticks=1000, keep_days=0, hand=lambda name: hand, now_ns=lambda: now[0]
+    )  # fmt: skip
+    recorder.record(some(3))
+    in_the_way = tmp_path / f".{TODAY}.parquet.new"
+    in_the_way.mkdir()
+    recorder.on_time(TimeAdvanced(ts=CLOSE + QUIET_NS))
+    with capture_logs() as logs:
+        hand.turn()
+        until(lambda: [line["event"] for line in logs] == ["a day could not be sealed, its reels are kept"])
+    in_the_way.rmdir()
+    hand.turn()
+    if waits:
+        now[0] += AGAIN_NS
+        hand.turn()
+        until(lambda: tape_path(tmp_path, TODAY).exists())
+    recorder.close()
+    assert len(on_tape(tmp_path)) == 3
 
 
 def test_statuses_keep_their_place(recorder: Recorder, tmp_path: Path) -> None:
