@@ -181,6 +181,9 @@ SET: Final = (
     "risk.max_net_notional=20000", "risk.max_day_drawdown=40", "risk.duplicate_window_s=45",
     "feed.record.on_failure=halt", "journal.snapshot_every=100", "journal.group_commit_ms=200",
     "supervisor.max_failed_decisions=1", "supervisor.tries_per_day=3", "supervisor.ladder=[hrm, flat]",
+    "market.freeze_quantities={SBIN: 5, RELIANCE: 4}",
+    "market.instruments=[{symbol: 'NSE:SBIN-EQ', kind: equity, lot_size: 3}]",
+    "risk.limits={'NSE:SBIN-EQ': {max_order_quantity: 5, max_position_quantity: 9}}",
 )  # fmt: skip
 """What may be set otherwise."""
 
