@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from daemon.settings.market import AdjustmentSettings
 from tests.simulation.plan import Action, Do, Plan
 from tests.simulation.scenes import EX_DATE, OPENS_AGAIN_S
-from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 class Split:
     """What becomes of one symbol."""
 
-    def __init__(self, action: Action) -> None:
-        self.symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
+    def __init__(self, action: Action, symbol: str) -> None:
+        self.symbol = symbol
         bonus = action.number // 12 % 5 == 1
         self.ratio = (2, 3) if bonus else (1, (2, 5)[action.number // 2 % 2])
         """New price by old price."""
@@ -45,7 +44,7 @@ class Split:
 
 def split_of(plan: Plan) -> Split | None:
     """The first that is asked for."""
-    return next((Split(action) for action in plan.actions if action.do is Do.SPLIT), None)
+    return next((Split(action, plan.symbol_of(action)) for action in plan.actions if action.do is Do.SPLIT), None)
 
 
 def name_it_late(world: World, split: Split) -> None:

@@ -20,7 +20,6 @@ from tests.simulation.own_class import OWN
 from tests.simulation.plan import HEALED_S, Action, Do
 from tests.simulation.promises import SETTLES_S
 from tests.simulation.settings import MAX_ORDER, MOST_UNITS
-from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -84,7 +83,7 @@ def _command(
 
 
 def _place(world: World, action: Action) -> None:
-    symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
+    symbol = world.plan.symbol_of(action)
     side = (HandSide.BUY, HandSide.SELL)[action.number // 2 % 2]
     ticket = OrderTicket(key=f"k{action.number}", symbol=symbol, side=side, quantity=1 + action.number % 9)
 
@@ -98,9 +97,10 @@ def _place(world: World, action: Action) -> None:
     world.command(place)
 
 
-def _order(action: Action) -> dict[str, Any]:
+def _ask_order(world: World, action: Action) -> None:
     side = ("buy", "sell")[action.number // 2 % 2]
-    return {"symbol": list(SYMBOLS)[action.number % len(SYMBOLS)], "side": side, "quantity": 1 + action.number % 9}
+    symbol = world.plan.symbol_of(action)
+    world.clerk.ask("order", action, symbol=symbol, side=side, quantity=1 + action.number % 9)
 
 
 def _cancel(world: World, action: Action) -> None:
@@ -183,7 +183,7 @@ def _leap(world: World, action: Action) -> None:
 
 
 def _freeze(world: World, action: Action) -> None:
-    world.ticks.frozen[list(SYMBOLS)[action.number % len(SYMBOLS)]] = world.loop.time() + action.seconds
+    world.ticks.frozen[world.plan.symbol_of(action)] = world.loop.time() + action.seconds
 
 
 def _ts(service: Service) -> int:
@@ -273,7 +273,7 @@ def _market(phase: Phase) -> Deed:
 
 
 def _lock(world: World, action: Action) -> None:
-    symbol = list(SYMBOLS)[action.number % len(SYMBOLS)]
+    symbol = world.plan.symbol_of(action)
     world.venue.lock(symbol, (Side.BUY, Side.SELL)[action.number // 2 % 2])
     world.loop.call_later(action.seconds, world.venue.lock, symbol, None)
 
@@ -393,7 +393,7 @@ DEEDS: dict[Do, Deed] = {
     Do.ASK_RESUME: asking("resume"),
     Do.ASK_REDUCE: asking("reduce"),
     Do.ASK_FLATTEN: asking("flatten"),
-    Do.ASK_ORDER: asking("order", _order),
+    Do.ASK_ORDER: _ask_order,
     Do.ASK_CANCEL: _ask_cancel,
     Do.ASK_SWAP: lambda world, action: world.clerk.ask("strategy", action, name=_rung(world, action)),
     Do.ASK_CONFIG: lambda world, action: world.clerk.ask(

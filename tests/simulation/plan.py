@@ -16,6 +16,7 @@ import msgspec
 from daemon.core.events import MigrationStage
 from tests.simulation.scenes import Scene
 
+FIRST: Final = "NSE:SBIN-EQ"
 WARM_UP_S: Final = 50.0
 HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
@@ -31,6 +32,8 @@ FORGETFUL: Final = 0.15
 """In so many of them a process ends just as an exit has to wait."""
 GRADUAL: Final = 0.5
 """In so many of them a migration, where one goes on, has come to the share before."""
+OF_BSE: Final = 0.2
+"""In so many of them an instrument is BSE's."""
 OTHERWISE_SET: Final = 0.3
 """In so many of them something is set otherwise than in all others."""
 ACTIVE_WITHIN_S: Final = 130.0
@@ -230,11 +233,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the daemon records its ticks."""
     gradual: bool = False
     """Whether a migration begins with a candidate that decides on a share already."""
+    bse: bool = False
+    """Whether one of the instruments is BSE's, where no stop is one at market."""
     changes: tuple[str, ...] = ()
     """What is set otherwise than in other sessions, such as `journal.snapshot_every=100`."""
     scene: Scene = Scene.MIDDAY
     aim: str = ""
     """The pair of fault and state that it was made to see, such as `process.kill@active:unknown:fresh`."""
+
+    @property
+    def symbols(self) -> tuple[str, str]:
+        """What is traded."""
+        return FIRST, "BSE:RELIANCE-A" if self.bse else "NSE:RELIANCE-EQ"
+
+    def symbol_of(self, action: Action) -> str:
+        """Which of them it befalls."""
+        return self.symbols[action.number % 2]
 
     @property
     def migration(self) -> MigrationStage:
@@ -292,7 +306,7 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     changes = tuple(setting.sample(may, 1 + setting.randrange(3))) if setting.random() < OTHERWISE_SET else ()
     return Plan(
         seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records,
-        changes=changes,
+        changes=changes, bse=random.Random(f"bse:{seed}:{aim}").random() < OF_BSE,
         gradual=random.Random(f"gradual:{seed}:{aim}").random() < GRADUAL,
     )  # fmt: skip
 

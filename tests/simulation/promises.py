@@ -20,7 +20,6 @@ from strategies.base import model_hash_of
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.record import journaled
 from tests.simulation.settings import MAX_GROSS, MAX_POSITION
-from tests.simulation.venue import SYMBOLS
 
 if TYPE_CHECKING:
     from daemon.app import App
@@ -55,7 +54,7 @@ def always(world: World) -> None:
         if must not in (None, active):
             watch.breaks("who was put in charge decides", f"{must} was put in charge, and {active} decides")
     venue, gross = world.venue, 0.0
-    for symbol in SYMBOLS:
+    for symbol in world.plan.symbols:
         net = venue.exchange.ledger.net(symbol)
         gross += max(0, abs(net) - venue.foreign) * float(venue.price(symbol))
         if abs(net) > MAX_POSITION + venue.foreign:
@@ -151,7 +150,7 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
     ours = {item.symbol: item.quantity for item in app.portfolio.portfolio.positions() if item.quantity}
     if ours != watch.summed():
         yield "a position is the sum of its fills", f"{ours} held, fills make {watch.summed()}"
-    venues = {symbol: net for symbol in SYMBOLS if (net := ledger.net(symbol))}
+    venues = {symbol: net for symbol in world.plan.symbols if (net := ledger.net(symbol))}
     if ours != venues:
         yield "ours is the venue's", f"positions: we say {ours}, the venue {venues}"
     runs, canary = app.canary.running is not None, watch.canary
@@ -174,7 +173,7 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
 def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:
     """A stop for all that is to have one, and none, and no target, without a position or for more of it."""
     book, exchange = service.app.risk.book, world.venue.exchange
-    for symbol in SYMBOLS:
+    for symbol in world.plan.symbols:
         net, bracket = exchange.ledger.net(symbol), book.brackets.of.get(symbol)
         legs: Counter[str] = Counter()
         others = 0

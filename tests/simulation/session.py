@@ -55,7 +55,8 @@ class Result(msgspec.Struct, kw_only=True):
 
 def warm() -> None:
     """Read now what every session needs, so that a process that is forked has it."""
-    base_settings()
+    for bse in (False, True):
+        base_settings(Plan(seed=0, actions=(), bse=bse).symbols)
 
 
 def simulate(plan: Plan) -> Result:

@@ -10,10 +10,9 @@ from daemon.settings.tree import Settings
 from tests.samples import settings_of
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
-from tests.simulation.plan import SERVED, Plan
+from tests.simulation.plan import FIRST, SERVED, Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.succession import SESSIONS
-from tests.simulation.venue import SYMBOLS
 
 PORT = 8642
 """Of the control API."""
@@ -27,27 +26,27 @@ RECORDING = RecordSettings(when="live").model_copy(update={"queue_ticks": 4})
 
 
 @cache
-def base_settings(changes: tuple[str, ...] = ()) -> Settings:
-    """Of every session, but for these changes."""
+def base_settings(symbols: tuple[str, ...], changes: tuple[str, ...] = ()) -> Settings:
+    """Of every session that trades these, but for these changes."""
     return settings_of(
         "strategy.name=hrm", "strategy.interval=1m", "bars.intervals=[1m, 5m, 30m]",
         "supervisor.ladder=[hrm, rules, flat]", "supervisor.triggers.flaps_per_hour=1000",
         "supervisor.max_steps_per_day=1000", "supervisor.health.every_s=5", "supervisor.health.disk_warn_gb=0.001",
         "supervisor.health.disk_fail_gb=0.0001", "model_management.artifact=null", "control.enabled=false",
-        f"feed.symbols=[{', '.join(SYMBOLS)}]", "feed.source=fyers", "feed.record.when=never",
+        f"feed.symbols=[{', '.join(symbols)}]", "feed.source=fyers", "feed.record.when=never",
         "broker.name=fyers", "broker.live.answer_s=3", "execution.working_timeout_s=20",
         f"risk.max_position_quantity={MAX_POSITION}", f"risk.max_order_quantity={MAX_ORDER}",
         f"risk.max_orders_per_minute={MAX_A_MINUTE}", "market.symbol_master.use=never",
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
         "migration.parallel_sessions=1", f"migration.gradual_sessions={SESSIONS}",
-        f"canary.symbols=[{next(iter(SYMBOLS))}]", "canary.max_loss_bp=0.5", *changes,
+        f"canary.symbols=[{FIRST}]", "canary.max_loss_bp=0.5", *changes,
     )  # fmt: skip
 
 
 def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Settings:
     """Of a daemon on the sandbox at this port, for what is to be done in its session."""
-    base, here = base_settings(plan.changes), f"127.0.0.1:{port}"
+    base, here = base_settings(plan.symbols, plan.changes), f"127.0.0.1:{port}"
     account = base.broker.fyers.model_copy(
         update={
             "api_url": f"http://{here}/api/v3", "data_url": f"http://{here}/data",

@@ -22,7 +22,7 @@ from daemon.core.events import (
 )
 from daemon.journal.writer import Journal
 from tests.simulation.brains import CANDIDATE
-from tests.simulation.venue import SYMBOLS
+from tests.simulation.plan import FIRST
 
 NAMED = "m0"
 """The model in charge when a session begins."""
@@ -62,7 +62,7 @@ def _judged(ts: int) -> CanaryChanged:
     days = tuple((india_day(ts) - ago, PROVES_BP) for ago in reversed(range(SESSIONS)))
     return CanaryChanged(
         ts=ts, agent=CANDIDATE, strategy="hrm", model_hash=CANDIDATE, state=CanaryState.RUNNING,
-        symbols=(next(iter(SYMBOLS)),), size=0.5, sessions=SESSIONS, mean_bp=PROVES_BP, better=25.0, worse=0.0,
+        symbols=(FIRST,), size=0.5, sessions=SESSIONS, mean_bp=PROVES_BP, better=25.0, worse=0.0,
         who="an operator", reason="it is judged", against=f"hrm {NAMED}", began_ts=ts - 8 * DAY_NS, judged=days,
     )  # fmt: skip
 

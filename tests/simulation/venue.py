@@ -16,7 +16,8 @@ from tests.simulation.link import TickLinks
 from tests.simulation.loop import SimLoop
 from tests.simulation.scenes import Stage
 
-SYMBOLS = {"NSE:SBIN-EQ": Decimal("820.50"), "NSE:RELIANCE-EQ": Decimal("1432.10")}
+PRICES = (Decimal("820.50"), Decimal("1432.10"))
+"""At which the session's instruments begin."""
 CASH = Decimal(1_000_000)
 GRID = Decimal("0.05")
 
@@ -45,7 +46,9 @@ class VenueClock:
 class Venue:
     """One account's exchange, and who trades there besides."""
 
-    def __init__(self, loop: SimLoop, seed: int, stage: Stage, port: int, ticks: TickLinks) -> None:
+    def __init__(
+        self, loop: SimLoop, seed: int, stage: Stage, port: int, ticks: TickLinks, symbols: tuple[str, ...]
+    ) -> None:
         self.clock = VenueClock(loop, stage.begins_ns)
         options = SandboxOptions(
             port=port, seed=seed, starting_cash=CASH, enforce_limits=True, hours=stage.hours,
@@ -63,9 +66,10 @@ class Venue:
         self.foreign = 0
         """Units that somebody else traded in the account."""
         self._rng = random.Random(f"market:{seed}")
-        self._prices = dict(SYMBOLS)
-        self._volume = dict.fromkeys(SYMBOLS, 1000)
-        for symbol in SYMBOLS:
+        self.symbols = symbols
+        self._prices = dict(zip(symbols, PRICES, strict=True))
+        self._volume = dict.fromkeys(symbols, 1000)
+        for symbol in symbols:
             self._quote(symbol)
 
     async def run(self) -> None:
@@ -73,14 +77,14 @@ class Venue:
         async with self.server:
             while True:
                 await asyncio.sleep(self._rng.uniform(0.4, 2.2))
-                symbol = self._rng.choice(list(SYMBOLS))
+                symbol = self._rng.choice(self.symbols)
                 self._prices[symbol] += GRID * self._rng.randrange(-12, 13)
                 self._volume[symbol] += self._rng.randrange(1, 50)
                 self._quote(symbol)
 
     def trade_elsewhere(self, number: int, product: str) -> None:
         """Somebody with the account's password buys or sells a little."""
-        symbol = list(SYMBOLS)[number % len(SYMBOLS)]
+        symbol = self.symbols[number % len(self.symbols)]
         side, quantity = (Side.BUY, Side.SELL)[number // 2 % 2], 1 + number % 3
         order = Wanted(
             tag="", symbol=symbol, side=side, type=OrderType.MARKET, quantity=quantity, product=product
@@ -99,7 +103,7 @@ class Venue:
         self.exchange.past.hold(0)
         self.rule(None)
         self.banded_until = 0.0
-        for symbol in SYMBOLS:
+        for symbol in self.symbols:
             self.lock(symbol, None)
 
     def rule(self, phase: Phase | None) -> None:

@@ -85,7 +85,7 @@ class World:
         self.split = split_of(plan) if stage.off_s is not None and stage.night is Night.OFF else None
         if self.split is not None and self.split.in_time:
             self.split.name(self)
-        self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks)
+        self.venue = Venue(self.loop, plan.seed, stage, port, self.ticks, plan.symbols)
         self.ticks.token_holds = lambda: not self.venue.gate.expired
         if plan.has("migration."):
             write_what_was_shown(self.computer.journal, stage.begins_ns, plan.migration)
