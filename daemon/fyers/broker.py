@@ -64,7 +64,7 @@ class FyersBroker:
         self.access = access(fyers, os.environ)
         self._app_id = fyers.app_id
         self._product = Product(live.product)
-        self._protection = live.protection_percent if live.market_orders == "protected" else None
+        self._protects, self._protection = live.market_orders == "protected", live.protection_percent
         self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
         credentials = Credentials(fyers.app_id, self.access.read().reveal())
         places = endpoints(fyers)
@@ -77,8 +77,11 @@ class FyersBroker:
         """Place the order under its client id as tag, unless it is `kept_back`."""
         order = self._order(intent)
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None:
-            order = protected(order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol))
+        if instrument is not None:
+            order = protected(
+                order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol),
+                protects=self._protects,
+            )  # fmt: skip
         purpose = Purpose.EXIT if intent.reduces else Purpose.ORDINARY
         return self._heed(await self._rest.place(order, purpose, kept_back))
 

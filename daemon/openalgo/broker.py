@@ -34,7 +34,7 @@ from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
 from daemon.orders.broker import BandOf, Broker
-from daemon.orders.protection import AS_LIMITS, worst_price
+from daemon.orders.protection import limit_type, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
@@ -72,7 +72,7 @@ class OpenAlgoBroker:
         self._may_cost = live.real_money and real_ticks
         self._why_not = "broker.live.real_money is not set" if not live.real_money else "its ticks aren't real ones"
         self._product = live.product
-        self._protection = live.protection_percent if live.market_orders == "protected" else None
+        self._protects, self._protection = live.market_orders == "protected", live.protection_percent
         self._instruments = instruments
         self._band_of = band_of
         self._names = Names(instruments.resolve)
@@ -97,9 +97,10 @@ class OpenAlgoBroker:
         """Place the order, unless it is `kept_back`; OpenAlgo keeps no id of ours, so its own is all that names it."""
         kind, limit = intent.type, intent.limit_price
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None and kind in AS_LIMITS:
+        as_limit = None if instrument is None else limit_type(kind, instrument, protects=self._protects)
+        if as_limit is not None and instrument is not None:
             band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
-            kind, last = AS_LIMITS[kind], intent.stop_price or intent.reference_price
+            kind, last = as_limit, intent.stop_price or intent.reference_price
             limit = worst_price(intent.side, last, self._protection, instrument, *band)
         fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:

@@ -1,6 +1,7 @@
 """The last price → the worst one at which a protected market order may trade.
 
-A stop that trades at market when it is reached is protected like one: from its own price on.
+A stop that trades at market when it is reached is protected like one: from its own price on. Where an exchange takes no
+such stop it always goes out with a limit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,13 @@ from daemon.market.instruments import Instrument
 
 AS_LIMITS: Final = {OrderType.MARKET: OrderType.LIMIT, OrderType.SL_MARKET: OrderType.SL_LIMIT}
 """What an order that trades at market stands as in the venue's book when it is protected."""
+
+
+def limit_type(kind: OrderType, instrument: Instrument, *, protects: bool) -> OrderType | None:
+    """The type with a limit as which an order goes out, None where as it is; `protects`: market orders have one."""
+    if protects or (kind is OrderType.SL_MARKET and not instrument.takes_stops_at_market):
+        return AS_LIMITS.get(kind)
+    return None
 
 
 def worst_price(

@@ -37,6 +37,21 @@ def test_a_stop_is_protected_from_its_own_price_on() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("exchange", "kind", "sent"),
+    [("NSE", Kind.OPTION, OrderType.SL_LIMIT), ("BSE", Kind.EQUITY, OrderType.SL_LIMIT),
+     ("BSE", Kind.FUTURE, OrderType.SL_LIMIT), ("NSE", Kind.FUTURE, OrderType.SL_MARKET),
+     ("NSE", Kind.EQUITY, OrderType.SL_MARKET)],
+)  # fmt: skip
+def test_a_stop_at_market_has_a_limit_where_the_exchange_wants_one(exchange: str, kind: Kind, sent: OrderType) -> None:
+    """Whatever is set: NSE takes none in options, BSE none at all. An order at market stays one."""
+    instrument = Instrument("X:X", kind, exchange, 65, Decimal("0.05"), True)
+    stop = order(side=Side.SELL, kind=OrderType.SL_MARKET, stop_price="90")
+    found = protected(stop, Decimal(100), HALF, instrument, protects=False)
+    assert (found.type, found.limit_price) == (sent, Decimal("89.55") if sent is OrderType.SL_LIMIT else None)
+    assert protected(order(), Decimal(100), HALF, instrument, protects=False) == order()
+
+
 def test_a_priced_order_stays() -> None:
     """Whoever named a price meant it."""
     limit = order(kind=OrderType.LIMIT, limit_price="800")
