@@ -48,6 +48,7 @@ def risk_stage(
         market.limit,
         venue_time if broker.on_paper else VenueTime(at=venue_time.at),
     )
+    stage.book.protects = not broker.on_paper and broker.live.market_orders == "protected"
     stage.book.cash = account.portfolio.cash
     stage.book.lease = _lease(settings, plan)
     return stage

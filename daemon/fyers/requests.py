@@ -13,7 +13,7 @@ import msgspec
 from daemon.core.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
 from daemon.market.instruments import Instrument
-from daemon.orders.protection import limit_type, worst_price
+from daemon.orders.protection import UNBOUNDED, Bounds, limit_type, worst_price
 
 
 class Product(StrEnum):
@@ -79,8 +79,7 @@ def protected(
     last: Decimal,
     percent: Decimal,
     instrument: Instrument,
-    lower: Decimal | None = None,
-    upper: Decimal | None = None,
+    bounds: Bounds = UNBOUNDED,
     *,
     protects: bool = True,
 ) -> PlaceOrder:
@@ -91,7 +90,7 @@ def protected(
     kind = limit_type(order.type, instrument, protects=protects)
     if kind is None:
         return order
-    limit = worst_price(order.side, order.stop_price or last, percent, instrument, lower, upper)
+    limit = worst_price(order.side, order.stop_price or last, percent, instrument, bounds)
     return msgspec.structs.replace(order, type=kind, limit_price=limit)
 
 

@@ -114,6 +114,10 @@ class RiskBook:
         self.day_start_net = Decimal(0)
         self.largest: dict[str, int] = {}
         """Units of one order at most, where the venue refused a larger one."""
+        self.protects = False
+        """Whether orders at market stand at the venue with a limit that protects them, and so may rest."""
+        self.rested: dict[str, int] = {}
+        """So often in a row exits of a symbol have rested like that: each time the next one may go further."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
         self.lease: Lease | None = None

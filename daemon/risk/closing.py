@@ -25,6 +25,7 @@ from daemon.core.events import (
     OrderCancelled,
     OrderIntent,
     OrderRejected,
+    Side,
     TradingState,
 )
 from daemon.risk.book import RiskBook
@@ -41,7 +42,9 @@ CARRIED_OVER: Final = "carried over from an earlier session"
 LEFT_BEHIND: Final = "the market has gone on without it"
 """Why an exit at market is taken off and sent again: it rests at a price that protects it, ours or the broker's."""
 LEFT_BEHIND_NS: Final = 5 * NS_PER_S
-"""An exit at market that hasn't traded for so long, while the price got worse, is left behind."""
+"""An exit at market that hasn't traded for so long, while the price got worse, or at its protection, is left behind."""
+RESTS_AT_MOST: Final = 6
+"""So often in a row an exit that rests at its protection is sent again; then it stays, for who goes loses his turn."""
 
 
 def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
@@ -100,7 +103,7 @@ class Closing:
         return self.flatten_reason or next((why for why in known if why), "")
 
     def free_left_behind(self, *, everything: bool) -> None:
-        """Take off exits at market that rest while the price runs away from them, so that they are sent again.
+        """Take off exits at market that the price runs away from, or that rest at their protection: they go again.
 
         One by hand goes only where what it closes is being closed anyhow: `everything`, or its symbol.
         """
@@ -108,7 +111,7 @@ class Closing:
         if not exits:
             self._left_behind.clear()
             return
-        now = self._clock.now_ns()
+        now, rested = self._clock.now_ns(), set[str]()
         self._left_behind.intersection_update(intent.order_id for intent in exits)
         for intent in exits:
             kept = intent.strategy == EXTERNAL or (
@@ -117,13 +120,23 @@ class Closing:
             if kept or intent.order_id in self._left_behind or now - intent.ts < LEFT_BEHIND_NS:
                 continue
             last, asked = self._book.of(intent.symbol).last_price, float(intent.reference_price)
-            if (last - asked) * intent.side.sign > 0:
+            if (last - asked) * intent.side.sign > 0 or self._may_go_further(intent, now):
                 log.warning(
                     "an exit was left behind by the market: it is sent again", order=intent.order_id,
                     symbol=intent.symbol, then=asked, now=last,
                 )  # fmt: skip
                 self._left_behind.add(intent.order_id)
+                rested.add(intent.symbol)
                 self._means.take_off(intent.order_id, LEFT_BEHIND)
+        self._book.rested |= {symbol: self._book.rested.get(symbol, 0) + 1 for symbol in rested}
+
+    def _may_go_further(self, intent: OrderIntent, now: int) -> bool:
+        """Whether it rests at a limit that protects it, which the next one's may lie beyond: inside the day's band."""
+        entry = self._book.of(intent.symbol)
+        end = entry.band_on(now)[intent.side is Side.BUY]
+        locked = end is not None and (entry.last_price - float(end)) * intent.side.sign >= 0
+        often = self._book.rested.get(intent.symbol, 0) >= RESTS_AT_MOST
+        return self._book.protects and not locked and not often
 
     def go_on(self) -> None:
         """Time has passed: ask again for what is to be closed, until it is."""
@@ -225,6 +238,7 @@ class Closing:
     def on_fill(self, symbol: str) -> None:
         """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""
         self.retries.forget(symbol)
+        self._book.rested.pop(symbol, None)
         self.owed.settle_done(symbol, self._book.of(symbol).position)
         if not self.is_open(symbol):
             self.symbols.pop(symbol, None)

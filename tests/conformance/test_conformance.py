@@ -56,7 +56,7 @@ def broker_at(desk: Desk, directory: Path, limits: RateLimits = WIDE, orders: Or
     clock = LiveClock()
     return ADAPTERS[desk.server.speaks].broker(
         account_at(desk, directory, answer_s=5.0), clock, RateBudget(clock, limits), INSTRUMENTS, orders or OrderBook(),
-        real_ticks=False, on_date=None, band_of=None,
+        real_ticks=False, on_date=None, bounds_of=None,
     )  # fmt: skip
 
 

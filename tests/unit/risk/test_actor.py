@@ -751,6 +751,40 @@ def test_an_exit_that_the_market_has_left_behind_is_sent_again(desk: Desk, how: 
     assert [event.reference_price for event in said if isinstance(event, OrderIntent)] == [790]
 
 
+def test_an_exit_that_rests_at_its_protection_is_sent_again_and_may_go_further(desk: Desk) -> None:
+    """Where the price stands still, too: so for half a minute."""
+    desk.actor.book.protects = True
+    desk.hold(100)
+    desk.tell(tick(NOON, 800.0))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    said, at = desk.tell(Flatten(ts=NOON, reason="why")), NOON
+    for times in range(1, 10):
+        at += 5 * NS_PER_S
+        (sent,) = [event for event in said if isinstance(event, OrderIntent)]
+        desk.tell(tick(at, 800.0), TimeAdvanced(ts=at))
+        if len(asked) < times:
+            break
+        assert (asked[-1].order_id, desk.actor.book.rested[SBIN]) == (sent.order_id, times)
+        said = desk.tell(asked[-1], cancel_of(sent), TimeAdvanced(ts=at))
+    assert len(asked) == desk.actor.book.rested[SBIN] == 6
+    desk.tell(fill_of(sent))
+    assert not desk.actor.book.rested
+
+
+def test_an_exit_that_rests_at_a_circuit_keeps_its_turn(desk: Desk) -> None:
+    """There is nothing further to go to, and whoever goes is the last in the queue."""
+    desk.actor.book.protects = True
+    desk.hold(100)
+    desk.tell(msgspec.structs.replace(tick(NOON, 720.0), lower_band=np.array([720.0])))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    desk.tell(Flatten(ts=NOON, reason="why"))
+    for second in range(1, 60):
+        desk.tell(TimeAdvanced(ts=NOON + second * NS_PER_S))
+    assert not asked
+
+
 def hold_future(calendar: MarketCalendar, quantity: int) -> Desk:
     """A desk that holds so many units of the future, which somebody bought in parts."""
     desk = Desk(calendar, **WIDE)
