@@ -40,6 +40,7 @@ def risk_stage(
             settings.strategy.no_entries_minutes,
             ExpiryGuard(settings.derivatives, instruments, calendar),
             on_paper=broker.on_paper,
+            delivers=broker.live.product == "CNC",
         ),
         plan.clock,
         calendar,

@@ -40,12 +40,14 @@ class RiskGate:
 
     def __init__(
         self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float,
-        guard: ExpiryGuard | None = None, *, on_paper: bool = False,
+        guard: ExpiryGuard | None = None, *, on_paper: bool = False, delivers: bool = False,
     ) -> None:  # fmt: skip
         """`guard`: of contracts that end, and the rules of options with it; None where there are none.
 
-        `on_paper`: no broker says what is free, so that the book itself does.
+        `on_paper`: no broker says what is free, so that the book itself does. `delivers`: under the product CNC, by
+        which what isn't held can't be sold: the broker would refuse it, or sell what lies in the depository.
         """
+        self._delivers = delivers
         self._on_paper = on_paper
         self._settings = settings
         self.guard = guard
@@ -163,11 +165,13 @@ class RiskGate:
     def _check_contract(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
     ) -> tuple[str, str, str] | None:
-        """Contracts that end, and options that are sold without being held."""
+        """Contracts that end, and what is sold without being held: options, and anything under CNC."""
+        sells = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
+        if sells and self._delivers:
+            return "short_selling", "what is held (broker.live.product is CNC)", str(intent.quantity)
         if self.guard is None:
             return None
         instrument = self._instruments.resolve(intent.symbol)
-        sells = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
         if sells and instrument is not None and instrument.kind is Kind.OPTION:
             if not self._derivatives.sell_options:
                 return "option_selling", "options that are held (derivatives.sell_options)", str(intent.quantity)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from daemon.core.events import OrderType
+from daemon.core.events import OrderType, Side
 from daemon.market.instruments import Instrument, InstrumentBook
 from daemon.sandbox.hours import REFUSALS, Phase
 from daemon.sandbox.ledger import ZERO, Ledger
@@ -51,6 +51,12 @@ class Checks:
         ruled_out = self.ruled_out(wanted)
         if ruled_out:
             return ruled_out
+        if (
+            wanted.product == "CNC"
+            and wanted.side is Side.SELL
+            and wanted.quantity > self._ledger.delivered(wanted.symbol)
+        ):
+            return "RMS: no holdings to sell"
         shortfall = self._shortfall(wanted)
         return f"RMS: Margin Exceeds, Required: {shortfall:.2f} more" if shortfall > 0 else ""
 

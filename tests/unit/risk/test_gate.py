@@ -479,3 +479,19 @@ def test_on_paper_nobody_lends_without_end(
         assert (denial is None) is passes, denial
         assert denial is None or denial[0] == "funds"
     assert RiskGate(RiskSettings(), instruments, calendar, 30).free(book) is None
+
+
+def test_nothing_is_sold_short_under_cnc(book: RiskBook, calendar: MarketCalendar) -> None:
+    """The broker would refuse it, or sell the shares that lie in the depository; what is held can be sold."""
+    gate = RiskGate(RiskSettings(), InstrumentBook(MarketSettings()), calendar, 30, delivers=True)
+
+    def check(side: Side, quantity: int, *, reduces: bool = False) -> tuple[str, str, str] | None:
+        intent = intend("T1", side, quantity, reduces=reduces)
+        return gate.check(intent, book, intent.ts)
+
+    denial = ("short_selling", "what is held (broker.live.product is CNC)", "10")
+    assert check(Side.SELL, 10) == denial
+    assert check(Side.BUY, 10) is None
+    hold(book, 10)
+    assert check(Side.SELL, 10, reduces=True) is check(Side.SELL, 10) is None
+    assert check(Side.SELL, 11) == (*denial[:2], "11")
