@@ -16,7 +16,7 @@ from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import MANUAL, PROTECTION, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session, ist_clock, ist_date
 from daemon.market.contracts import CURRENCIES
-from daemon.market.instruments import Instrument, Kind, lot_advice
+from daemon.market.instruments import FEW_TICKS, Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import Instruments, limits_of
@@ -25,6 +25,8 @@ from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
+SAME = 1e-9
+"""Rupees: prices so near to each other are one."""
 SETTLED = "a position of which it is known what a corporate action made of it"
 
 
@@ -212,13 +214,14 @@ class RiskGate:
             low, high = lower is not None and price is not None, upper is not None and price is not None
             if (low and price < lower) or (high and price > upper):  # type: ignore[operator]
                 return "day_band", f"within the day's price band of {lower} to {upper}", str(price)
-        band = self._settings.price_band_percent
+        band, instrument = self._settings.price_band_percent, self._instruments.resolve(intent.symbol)
+        few = FEW_TICKS * float(instrument.tick_size) if instrument is not None else 0.0
         last = 0.0 if intent.strategy == PROTECTION else entry.last_price  # where it is to be is known by the entry
         for price in (intent.limit_price, intent.stop_price):
             if price is None or last <= 0:
                 continue
             away = abs(float(price) - last)
-            if away > last * band / 100:
+            if away > max(last * band / 100, few + SAME):
                 off = f"{price} ({away / last * 100:.2f} %)"
                 return "price_band", f"within {band:g} % of the last price {last:g}", off
         return None

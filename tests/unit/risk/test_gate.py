@@ -337,6 +337,18 @@ def test_the_price_band(check: Check, price: str, passes: bool) -> None:
         assert passes or denial[0] == "price_band"
 
 
+@pytest.mark.parametrize(("price", "passes"), [("0.35", True), ("0.50", True), ("0.55", False), ("0.05", False)])
+def test_a_few_ticks_of_a_cheap_price_are_within_the_band(
+    book: RiskBook, check: Check, price: str, passes: bool
+) -> None:
+    """Of an option at 30 paise the next tick is 17 % away: a limit order could be at no other price."""
+    option = "NSE:NIFTY2611326000CE"
+    book.on_ticks(tick(OPEN + 60 * MINUTE, 0.3, option))
+    denial = check(intend(symbol=option, quantity=65, limit_price=Decimal(price), reference_price=Decimal("0.3")))
+    assert (denial is None) is passes
+    assert passes or denial[0] == "price_band"
+
+
 def test_net_exposure(book: RiskBook, check: Check) -> None:
     """Longs less shorts: a short elsewhere makes room for a long, a long takes it; without a limit all passes."""
     hold(book, 100, RELIANCE)
