@@ -67,6 +67,12 @@ class SymbolRisk(msgspec.Struct, gc=False):
     band_day: int = -1
     strike: float = 0.0
     """Of an option: what a sold one may cost is its strike's to say, not the premium's; 0 of anything else."""
+    is_put: bool = False
+    """Whether it gains where its underlying falls."""
+
+    def gains_with(self, side: Side) -> Side:
+        """BUY where who trades on `side` gains by a rise, SELL where by a fall."""
+        return side if not self.is_put else Side.SELL if side is Side.BUY else Side.BUY
 
     @property
     def price(self) -> float:
@@ -139,12 +145,14 @@ class RiskBook:
         """The entry of `symbol`, made on first sight."""
         entry = self.symbols.get(symbol)
         if entry is None:
-            entry = self.symbols[symbol] = SymbolRisk(strike=self._strike(symbol))
+            entry = self.symbols[symbol] = self._unseen(symbol)
         return entry
 
-    def _strike(self, symbol: str) -> float:
+    def _unseen(self, symbol: str) -> SymbolRisk:
         instrument = self._instruments.resolve(symbol) if self._instruments is not None else None
-        return 0.0 if instrument is None or instrument.strike is None else float(instrument.strike)
+        if instrument is None or instrument.strike is None:
+            return SymbolRisk()
+        return SymbolRisk(strike=float(instrument.strike), is_put=instrument.right == "PE")
 
     def size_of(self, strategy: str) -> float:
         """The share of the limits on size that entries of `strategy` have; none for a candidate that has ended."""
@@ -484,21 +492,25 @@ class RiskBook:
                 return other
         return None
 
-    def net_notional(self, without: str, side: Side) -> Decimal:
-        """Rupees of longs less shorts, over all symbols but one, at last prices, with what works on `side`.
+    def net_notional(self, without: str, towards: Side) -> Decimal:
+        """Rupees of longs less shorts, over all symbols but one, at last prices, with what works that way.
 
-        A hedge that is being closed is none any more, one that has a stop still is. What sold options count is their
-        strike's, but beside a purchase.
+        `towards` BUY: what gains by a rise of its underlying, as a put that is sold does; SELL: by a fall. A hedge that
+        is being closed is none any more, one that has a stop still is. What sold options count is their strike's, but
+        beside what goes the other way.
         """
         working = Counter[str]()
         for intent, left in self._open_orders.values():
-            if intent.side is side and intent.strategy != PROTECTION:
-                working[intent.symbol] += side.sign * left
+            if self.of(intent.symbol).gains_with(intent.side) is towards and intent.strategy != PROTECTION:
+                working[intent.symbol] += intent.side.sign * left
         total = 0.0
         for symbol, entry in self.symbols.items():
-            if symbol != without:
-                held, price = entry.position + working[symbol], entry.price or self._reference(symbol)
-                total += held * (max(price, entry.strike) if held < 0 and side is not Side.BUY else price)
+            held = entry.position + working[symbol]
+            if symbol != without and held:
+                price = entry.price or self._reference(symbol)
+                way = entry.gains_with(Side.BUY if held > 0 else Side.SELL)
+                counts = max(price, entry.strike) if held < 0 and way is towards else price
+                total += way.sign * abs(held) * counts
         return Decimal(total).quantize(PAISA)
 
     def start_day(self, day: int = 0) -> None:

@@ -232,8 +232,9 @@ class RiskGate:
         """Longs less shorts, and the margin that the broker has free."""
         limits = self._settings
         if limits.max_net_notional is not None:
-            net = book.net_notional(intent.symbol, intent.side) + intent.side.sign * after * price
-            if intent.side.sign * net > limits.max_net_notional:
+            towards = book.of(intent.symbol).gains_with(intent.side)
+            net = book.net_notional(intent.symbol, towards) + towards.sign * after * price
+            if towards.sign * net > limits.max_net_notional:
                 return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
         free = self.free(book)
         if free is not None:

@@ -251,6 +251,28 @@ def test_a_sold_option_counts_its_strike_in_the_net_where_it_adds_to_it() -> Non
     assert check(dear, held, price=26_000.0, risk=limits) == ("net_notional", "1690000", "3373500.00")
 
 
+def test_a_put_counts_the_other_way_in_the_net() -> None:
+    """Sold it gains by a rise, as a future that is bought: together they are twice as much, not nothing."""
+    put, limits = "NSE:NIFTY26JAN26000PE", WIDE | {"max_net_notional": Decimal(65 * 26_000)}
+
+    def beside(symbol: str, quantity: int) -> RiskBook:
+        book = RiskBook(INSTRUMENTS)
+        book.restore([position_of(quantity, "100" if symbol == put else "26000", symbol)], [], [], 0, Decimal(0))
+        return book
+
+    sold, bought = order(Side.SELL, put), order(Side.BUY, put)
+    future = order(Side.BUY, FUTURE, 65, "26000")
+    twice = ("net_notional", "1690000", "3380000.00")
+    assert check(sold, beside(FUTURE, 65), risk=limits, sell_options=True) == twice
+    assert check(future, beside(put, -65), price=26_000.0, risk=limits) == twice
+    assert check(sold, beside(FUTURE, -65), risk=limits, sell_options=True) is None
+    assert check(bought, beside(FUTURE, 65), risk=limits) is None
+    assert check(bought, beside(FUTURE, -65), risk=limits) == ("net_notional", "1690000", "-1696500.00")
+    book = beside(FUTURE, 65)
+    book.order_opened(sold)
+    assert book.net_notional("", Side.BUY) == 2 * 65 * 26_000
+
+
 def test_an_option_whose_strike_nobody_knows_is_not_sold() -> None:
     """What it may cost can't be said; what is held of it is sold like anything else."""
     own = InstrumentBook(
