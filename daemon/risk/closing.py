@@ -53,11 +53,15 @@ def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What it may do: publish, ask the gate for an order (what it answered), and take one off the market."""
+    """What it may do: publish, ask the gate for an order (what it answered), and take one off the market.
+
+    `exits_pass`: whether the gate lets any exit through.
+    """
 
     publish: Callable[[Event], None]
     submit: Callable[[OrderIntent | None], tuple[str, str, str] | None]
     take_off: Callable[[str, str], None]
+    exits_pass: Callable[[], bool]
 
 
 class Closing:
@@ -159,9 +163,10 @@ class Closing:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
         `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
-        price says that what was held over the night is as many.
+        price says that what was held over the night is as many. While no exit passes what rests stays, for a stop is
+        all that the position has; what could open one is off by the halt itself.
         """
-        resting = self._book.resting()
+        resting = self._book.resting() if self._means.exits_pass() else []
         self._taken_off.intersection_update(resting)
         for order_id in resting:
             if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
