@@ -383,7 +383,7 @@ class RiskActor(Actor):
         for order in orders:
             self._submitting.submit_by_hand(order, msgspec.structs.replace(order, reduce_only=True))
         if decision is not None:
-            ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
+            ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).price or decision.price
             exit_ = self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
             if self._submitting.submit(exit_) is None and self._is_agreed(symbol):
                 self.closing.owed.settle(symbol)

@@ -123,7 +123,7 @@ class Closing:
             )
             if kept or intent.order_id in self._left_behind or now - intent.ts < LEFT_BEHIND_NS:
                 continue
-            last, asked = self._book.of(intent.symbol).last_price, float(intent.reference_price)
+            last, asked = self._book.of(intent.symbol).price, float(intent.reference_price)
             if (last - asked) * intent.side.sign > 0 or self._may_go_further(intent, now):
                 log.warning(
                     "an exit was left behind by the market: it is sent again", order=intent.order_id,

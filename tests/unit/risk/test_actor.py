@@ -751,6 +751,23 @@ def test_an_exit_that_the_market_has_left_behind_is_sent_again(desk: Desk, how: 
     assert [event.reference_price for event in said if isinstance(event, OrderIntent)] == [790]
 
 
+@pytest.mark.parametrize("quantity", [100, -100])
+def test_an_exit_without_a_tick_so_far_is_wanted_at_what_was_paid(desk: Desk, quantity: int) -> None:
+    """As after a restart: of no price at all a protected order would make the least there is, or ask for no money."""
+    side = Side.BUY if quantity > 0 else Side.SELL
+    desk.tell(fill_of(intend("held", side, 100, symbol=RELIANCE)), position_of(quantity, symbol=RELIANCE))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    (sent,) = [event for event in desk.tell(Flatten(ts=NOON, reason="why")) if isinstance(event, OrderIntent)]
+    assert sent.reference_price == 800
+    desk.tell(TimeAdvanced(ts=NOON + 6 * NS_PER_S))
+    assert not asked
+    order = ManualOrder(ts=NOON, key="k", symbol=RELIANCE, side=sent.side, quantity=1, type=OrderType.MARKET,
+                        limit_price=None, reason="a test")  # fmt: skip
+    by_hand = [event for event in desk.tell(cancel_of(sent), order) if isinstance(event, OrderIntent)]
+    assert {event.reference_price for event in by_hand} == {800}
+
+
 def test_an_exit_that_rests_at_its_protection_is_sent_again_and_may_go_further(desk: Desk) -> None:
     """Where the price stands still, too: so for half a minute."""
     desk.actor.book.protects = True
