@@ -107,6 +107,8 @@ class RiskBook:
         """Of those what the broker holds, signed; moved by our fills since it said so."""
         self.unsettled: dict[str, str] = {}
         """Symbols held over what may be a corporate action, and why; only a person closes them."""
+        self.over: set[str] = set()
+        """Contracts that are held and over: never traded, and no exposure any more."""
         self._valued_at: dict[str, float] = {}
         self.stale: dict[str | None, str] = {}
         """Symbols whose ticks can't be relied on (None: all), and why."""
@@ -432,7 +434,7 @@ class RiskBook:
         """Rupees held or about to be, over all symbols but one, at last prices."""
         total = 0.0
         for symbol, entry in self.symbols.items():
-            if symbol != without:
+            if symbol != without and symbol not in self.over:
                 total += worst_position(entry) * self.price_of(symbol)
                 sold = max(0, entry.working_sells - entry.position)
                 total += sold * max(0.0, entry.strike - entry.price)
@@ -506,7 +508,7 @@ class RiskBook:
         total = 0.0
         for symbol, entry in self.symbols.items():
             held = entry.position + working[symbol]
-            if symbol != without and held:
+            if symbol != without and symbol not in self.over and held:
                 price = entry.price or self._reference(symbol)
                 way = entry.gains_with(Side.BUY if held > 0 else Side.SELL)
                 counts = max(price, entry.strike) if held < 0 and way is towards else price

@@ -87,8 +87,6 @@ class Closing:
         """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
         self._ending: dict[str, str] = {}
         """Contracts that are being closed because they end, and why."""
-        self._over: set[str] = set()
-        """Contracts that are held and over: never traded."""
         self._taken_off: set[str] = set()
         self._left_behind: set[str] = set()
 
@@ -212,7 +210,7 @@ class Closing:
             held = self._book.of(symbol).position
             over, reason = guard.over(symbol, ts), guard.due(symbol, ts)
             if over:
-                self._over.add(symbol)
+                self._book.over.add(symbol)
                 if symbol not in self._book.unsettled:
                     words = f"{over} with {held} held: the exchange has settled it; compare with the broker's book"
                     self._unsettled.unsettle(symbol, words, self._book.of(symbol).last_price)
@@ -279,17 +277,18 @@ class Closing:
 
     def held(self) -> list[str]:
         """The symbols of what is held and can be traded."""
-        return [symbol for symbol, entry in self._book.symbols.items() if entry.position and symbol not in self._over]
+        book = self._book
+        return [symbol for symbol, entry in book.symbols.items() if entry.position and symbol not in book.over]
 
     def is_left(self, symbol: str) -> bool:
         """Whether something of a symbol that can be traded is held, or works and may yet become a position."""
-        return symbol not in self._over and self.is_open(symbol)
+        return symbol not in self._book.over and self.is_open(symbol)
 
     def _can_be_closed(self, symbol: str) -> bool:
         """Whether something is left that the broker has, too: what it has not waits in `symbols` until it says so."""
         entry = self._book.of(symbol)
         works = entry.working_buys or entry.working_sells
-        return symbol not in self._over and bool(works or self._book.closable(symbol))
+        return symbol not in self._book.over and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
         """See the function."""

@@ -256,7 +256,7 @@ class RiskGate:
         lent = (
             self._margin_of(symbol, entry.largest_side, quantity, Decimal(str(book.price_of(symbol))))
             for symbol, entry, quantity in entries
-            if quantity
+            if quantity and symbol not in book.over
         )
         return equity - sum(lent, Decimal(0))
 

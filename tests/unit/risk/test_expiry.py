@@ -163,6 +163,18 @@ def test_what_is_over_is_never_traded() -> None:
     assert denial == ("expiry", "a contract that still trades", "expired on 2026-01-27")
 
 
+def test_what_is_over_takes_no_room() -> None:
+    """The exchange has settled it, though the journal holds it: a sold option's strike would fill limits for ever."""
+    day, option = dt.date(2026, 1, 28), "NSE:NIFTY26JAN26000PE"
+    desk = Desk(at(day, "09:20"), option, -65)
+    book = desk.actor.book
+    desk.tell(TimeAdvanced(ts=at(day, "09:20")))
+    assert book.gross_notional("") == book.net_notional("", Side.BUY) == 0
+    book.cash = Decimal(1_000_000)
+    gate = RiskGate(RiskSettings(), INSTRUMENTS, CALENDAR, 30, guard_of(), on_paper=True)
+    assert gate.free(book) == book.equity
+
+
 def check(intent: OrderIntent, book: RiskBook | None = None, price: float = 100.0, **rules: Any) -> Any:
     """Ask a gate at noon of a day in January; `risk` among the rules are limits."""
     limits = rules.pop("risk", WIDE)
