@@ -16,6 +16,7 @@ from daemon.core.events import (
     Event,
     ExitOwed,
     Fill,
+    Flatten,
     Halt,
     ManualOrder,
     ManualOrderAnswered,
@@ -179,6 +180,10 @@ class BracketDesk:
     def halt(self) -> None:
         """A person halts trading."""
         self._tell(Halt(ts=self.clock.now_ns(), reason="enough", who="asha"))
+
+    def flatten(self, *, automatic: bool = False) -> None:
+        """All is to be closed, as a person says, or the daemon itself."""
+        self._tell(Flatten(ts=self.clock.now_ns(), reason="out", automatic=automatic))
 
     def resume(self) -> None:
         """And lets it go on."""

@@ -6,12 +6,14 @@ Invariant: where `broker.name` is paper nothing that can reach a broker is built
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from daemon.assembly.market import MarketOfRun
 from daemon.brokers.choice import adapter_of, real_ticks
 from daemon.calls.budget import RateBudget
 from daemon.core.bus import Bus
-from daemon.core.clock import LiveClock, VenueTime
+from daemon.core.clock import Clock, LiveClock, VenueTime
+from daemon.core.events import OrderIntent
 from daemon.feed.live.feed import LiveFeed
 from daemon.feed.replay import TapeFeed
 from daemon.journal.writer import Journal
@@ -21,6 +23,7 @@ from daemon.orders.live_book import LiveBook
 from daemon.orders.live_execution import LiveExecutionActor
 from daemon.orders.paper_execution import ExecutionActor
 from daemon.orders.paper_venue import PaperVenue
+from daemon.orders.protection import Bounds
 from daemon.orders.settlement import Settlement
 from daemon.orders.token_keeper import TokenKeeper
 from daemon.plan import RunPlan
@@ -43,8 +46,14 @@ def broker(
     return adapter.broker(
         settings.broker, clock, calls[adapter.name], market.instruments, account.orders, real_ticks=real,
         on_date=watch.on_date if watch is not None else None,
-        band_of=lambda symbol: risk.of(symbol).band_on(clock.now_ns()),
+        bounds_of=partial(_bounds, risk, clock),
     )  # fmt: skip
+
+
+def _bounds(risk: RiskBook, clock: Clock, intent: OrderIntent) -> Bounds:
+    """Only exits are widened."""
+    band = risk.of(intent.symbol).band_on(clock.now_ns())
+    return Bounds(*band, risk.rested.get(intent.symbol, 0) if intent.reduces else 0)
 
 
 def token_keeper(bus: Bus, settings: Settings, plan: RunPlan, wall: LiveClock, venue: Broker) -> TokenKeeper:

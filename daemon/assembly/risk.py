@@ -40,6 +40,7 @@ def risk_stage(
             settings.strategy.no_entries_minutes,
             ExpiryGuard(settings.derivatives, instruments, calendar),
             on_paper=broker.on_paper,
+            delivers=broker.live.product == "CNC",
         ),
         plan.clock,
         calendar,
@@ -48,6 +49,7 @@ def risk_stage(
         market.limit,
         venue_time if broker.on_paper else VenueTime(at=venue_time.at),
     )
+    stage.book.protects = not broker.on_paper and broker.live.market_orders == "protected"
     stage.book.cash = account.portfolio.cash
     stage.book.lease = _lease(settings, plan)
     return stage

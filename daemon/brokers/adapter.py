@@ -24,7 +24,7 @@ from daemon.machine import Machine
 from daemon.market.calendar import MarketCalendar
 from daemon.market.instruments import InstrumentBook
 from daemon.orders.book import OrderBook
-from daemon.orders.broker import BandOf, Broker
+from daemon.orders.broker import BoundsOf, Broker
 from daemon.preflight import Finding
 from daemon.settings.orders import BrokerSettings
 from daemon.settings.tree import Settings
@@ -52,7 +52,7 @@ class MakeBroker(Protocol):
 
     def __call__(
         self, settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook,
-        orders: OrderBook, *, real_ticks: bool, on_date: OnDate | None, band_of: BandOf | None,
+        orders: OrderBook, *, real_ticks: bool, on_date: OnDate | None, bounds_of: BoundsOf | None,
     ) -> Broker:  # fmt: skip
         """`orders` are our own, for venues whose book doesn't show our ids."""
 

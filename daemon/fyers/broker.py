@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Mapping
-from decimal import Decimal
 from typing import TypeVar
 
 from daemon.calls.addresses import is_local
@@ -25,7 +24,8 @@ from daemon.fyers.requests import PlaceOrder, Product, protected
 from daemon.fyers.rest import FyersRest
 from daemon.market.instruments import InstrumentBook, Kind
 from daemon.orders.book import OrderBook
-from daemon.orders.broker import BandOf, Broker
+from daemon.orders.broker import BoundsOf, Broker
+from daemon.orders.protection import UNBOUNDED
 from daemon.orders.pushes import SocketEvent
 from daemon.orders.token_keeper import Access
 from daemon.orders.venue import Acknowledged, Funds, VenueMargin, VenueOrder, VenuePosition, VenueTrade
@@ -49,11 +49,11 @@ class FyersBroker:
         *,
         real_ticks: bool = False,
         on_date: OnDate | None = None,
-        band_of: BandOf | None = None,
+        bounds_of: BoundsOf | None = None,
     ) -> None:
         """`real_ticks`: whether decisions are made on the market's present prices; `on_date` hears the venue's time.
 
-        `band_of` tells the day's lowest and highest price of a symbol, None where it isn't known.
+        `bounds_of` tells what bounds a protected order; None: nothing.
 
         Raises `SettingsError` for a token that can't be read or an address that orders must not go to.
         """
@@ -64,21 +64,24 @@ class FyersBroker:
         self.access = access(fyers, os.environ)
         self._app_id = fyers.app_id
         self._product = Product(live.product)
-        self._protection = live.protection_percent if live.market_orders == "protected" else None
+        self._protects, self._protection = live.market_orders == "protected", live.protection_percent
         self._instruments = instruments if instruments is not None else InstrumentBook(MarketSettings())
         credentials = Credentials(fyers.app_id, self.access.read().reveal())
         places = endpoints(fyers)
         times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
         self._rest = FyersRest(credentials, budget or RateBudget(clock), clock, places, times, on_date)
-        self._band_of = band_of
+        self._bounds_of = bounds_of or (lambda _: UNBOUNDED)
         self._socket = OrderSocket(fyers.order_socket_url, credentials, clock, SocketTimes())
 
     async def submit(self, intent: OrderIntent, kept_back: KeptBack = may_go) -> Outcome[Acknowledged]:
         """Place the order under its client id as tag, unless it is `kept_back`."""
         order = self._order(intent)
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None:
-            order = protected(order, intent.reference_price, self._protection, instrument, *self._band(intent.symbol))
+        if instrument is not None:
+            order = protected(
+                order, intent.reference_price, self._protection, instrument, self._bounds_of(intent),
+                protects=self._protects,
+            )  # fmt: skip
         purpose = Purpose.EXIT if intent.reduces else Purpose.ORDINARY
         return self._heed(await self._rest.place(order, purpose, kept_back))
 
@@ -94,9 +97,6 @@ class FyersBroker:
         if intent.reduces or instrument is None or instrument.kind not in (Kind.FUTURE, Kind.OPTION):
             return None
         return self._heed(await self._rest.margin(self._order(intent)))
-
-    def _band(self, symbol: str) -> tuple[Decimal | None, Decimal | None]:
-        return self._band_of(symbol) if self._band_of is not None else (None, None)
 
     async def cancel(self, venue_id: str) -> Outcome[Acknowledged]:
         """Ask for a cancellation."""
@@ -171,9 +171,9 @@ def _check_addresses(settings: FyersSettings, *, real_money: bool, real_ticks: b
 
 def fyers_broker(
     settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook, orders: OrderBook, *,
-    real_ticks: bool, on_date: OnDate | None, band_of: BandOf | None,
+    real_ticks: bool, on_date: OnDate | None, bounds_of: BoundsOf | None,
 ) -> Broker:  # fmt: skip
     """The account; our own `orders` aren't asked for, for Fyers' book has their ids as tags."""
     return FyersBroker(
-        settings, clock, budget, instruments, real_ticks=real_ticks, on_date=on_date, band_of=band_of
+        settings, clock, budget, instruments, real_ticks=real_ticks, on_date=on_date, bounds_of=bounds_of
     )  # fmt: skip

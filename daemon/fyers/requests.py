@@ -13,7 +13,7 @@ import msgspec
 from daemon.core.events import OrderType, Side
 from daemon.fyers.wire import TYPE_CODES
 from daemon.market.instruments import Instrument
-from daemon.orders.protection import AS_LIMITS, worst_price
+from daemon.orders.protection import UNBOUNDED, Bounds, limit_type, worst_price
 
 
 class Product(StrEnum):
@@ -79,14 +79,18 @@ def protected(
     last: Decimal,
     percent: Decimal,
     instrument: Instrument,
-    lower: Decimal | None = None,
-    upper: Decimal | None = None,
+    bounds: Bounds = UNBOUNDED,
+    *,
+    protects: bool = True,
 ) -> PlaceOrder:
-    """What trades at market as the limit order at `worst_price`, a stop from its own price on; others unchanged."""
-    kind = AS_LIMITS.get(order.type)
+    """What trades at market as the limit order at `worst_price`, a stop from its own price on; others unchanged.
+
+    Not `protects`: only stops that the exchange takes with a limit alone.
+    """
+    kind = limit_type(order.type, instrument, protects=protects)
     if kind is None:
         return order
-    limit = worst_price(order.side, order.stop_price or last, percent, instrument, lower, upper)
+    limit = worst_price(order.side, order.stop_price or last, percent, instrument, bounds)
     return msgspec.structs.replace(order, type=kind, limit_price=limit)
 
 

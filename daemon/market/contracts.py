@@ -1,8 +1,9 @@
 """A future's or option's name, as Fyers' symbol master writes it → underlying, strike, right and day of expiry.
 
 `NSE:NIFTY26JANFUT` and `NSE:NIFTY26JAN26000CE` are monthly, and expire on the day that `expiry_days.yaml` says of the
-month; `NSE:NIFTY2611326000CE` is weekly (2026-01-13; months are 1 to 9, O, N, D) and holds its day. A symbol master
-knows every expiry and goes before. Pure. Invariant: a day that nobody told is None, never guessed.
+month; `NSE:NIFTY2611326000CE` is weekly (2026-01-13; months are 1 to 9, O, N, D) and holds its day,
+unless a holiday was declared on it since: then it is the session before. A symbol master knows every expiry and goes
+before. Pure. Invariant: a day that nobody told is None, never guessed.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def read_contract(symbol: str, calendar: MarketCalendar | None = None) -> Contra
     if match is None:
         return None
     parts = match.groupdict()
-    expiry = _weekly(parts) if parts.get("day") else _monthly(exchange, parts, calendar or _shipped_calendar())
+    days = calendar or _shipped_calendar()
+    expiry = _weekly(parts, days) if parts.get("day") else _monthly(exchange, parts, days)
     strike = parts.get("strike")
     return Contract(
         exchange, parts["name"], expiry, on_index(exchange, parts["name"]),
@@ -70,12 +72,14 @@ def _shipped_calendar() -> MarketCalendar:
     return MarketCalendar()
 
 
-def _weekly(parts: dict[str, str]) -> dt.date | None:
+def _weekly(parts: dict[str, str], calendar: MarketCalendar) -> dt.date | None:
+    """The day of the name, or the session before it; the day itself where no calendar covers it."""
     try:
         month = _WEEKLY_MONTHS.index(parts["wmonth"]) + 1
-        return dt.date(2000 + int(parts["wyear"]), month, int(parts["day"]))
+        day = dt.date(2000 + int(parts["wyear"]), month, int(parts["day"]))
     except ValueError:
         return None
+    return _session_until(day, calendar) or day
 
 
 def _monthly(exchange: str, parts: dict[str, str], calendar: MarketCalendar) -> dt.date | None:

@@ -96,6 +96,11 @@ class Instrument(msgspec.Struct, frozen=True):
         """Whether who holds it at its expiry gets shares, or owes them."""
         return self.is_contract and not self.on_index
 
+    @property
+    def takes_stops_at_market(self) -> bool:
+        """Whether its exchange takes SL-M orders: NSE none in options since 2021-09-27, BSE none since 2023-10-09."""
+        return self.exchange != "BSE" and self.kind is not Kind.OPTION
+
     def stands_for(self, other: Instrument) -> bool:
         """Whether it is a contract on `other`, an index or a share of its exchange."""
         if not self.is_contract or other.exchange != self.exchange:

@@ -33,8 +33,8 @@ from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
 from daemon.orders.book import OrderBook
-from daemon.orders.broker import BandOf, Broker
-from daemon.orders.protection import AS_LIMITS, worst_price
+from daemon.orders.broker import BoundsOf, Broker
+from daemon.orders.protection import UNBOUNDED, limit_type, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
@@ -59,8 +59,8 @@ class OpenAlgoBroker:
 
     def __init__(
         self, settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook,
-        orders: OrderBook, *, real_ticks: bool = False, on_date: OnDate | None = None, band_of: BandOf | None = None,
-        times: SocketTimes | None = None,
+        orders: OrderBook, *, real_ticks: bool = False, on_date: OnDate | None = None,
+        bounds_of: BoundsOf | None = None, times: SocketTimes | None = None,
     ) -> None:  # fmt: skip
         """Raises `SettingsError` for a key that can't be read, or an address that it would travel to in the clear."""
         openalgo, live = settings.openalgo, settings.live
@@ -72,9 +72,9 @@ class OpenAlgoBroker:
         self._may_cost = live.real_money and real_ticks
         self._why_not = "broker.live.real_money is not set" if not live.real_money else "its ticks aren't real ones"
         self._product = live.product
-        self._protection = live.protection_percent if live.market_orders == "protected" else None
+        self._protects, self._protection = live.market_orders == "protected", live.protection_percent
         self._instruments = instruments
-        self._band_of = band_of
+        self._bounds_of = bounds_of or (lambda _: UNBOUNDED)
         self._names = Names(instruments.resolve)
         call_times = CallTimes(read_s=live.answer_s, total_s=live.answer_s + 3.0)
         self._rest = OpenAlgoRest(openalgo.url, self._key, budget, clock, call_times, on_date, self._names)
@@ -97,10 +97,10 @@ class OpenAlgoBroker:
         """Place the order, unless it is `kept_back`; OpenAlgo keeps no id of ours, so its own is all that names it."""
         kind, limit = intent.type, intent.limit_price
         instrument = self._instruments.resolve(intent.symbol)
-        if self._protection is not None and instrument is not None and kind in AS_LIMITS:
-            band = self._band_of(intent.symbol) if self._band_of is not None else (None, None)
-            kind, last = AS_LIMITS[kind], intent.stop_price or intent.reference_price
-            limit = worst_price(intent.side, last, self._protection, instrument, *band)
+        as_limit = None if instrument is None else limit_type(kind, instrument, protects=self._protects)
+        if as_limit is not None and instrument is not None:
+            kind, last = as_limit, intent.stop_price or intent.reference_price
+            limit = worst_price(intent.side, last, self._protection, instrument, self._bounds_of(intent))
         fields = wire.place_body(intent, kind, limit, self._product, self._names)
         if fields is None:
             return NotSent(f"OpenAlgo's name of {intent.symbol} isn't known: {KNOWN}")
@@ -297,11 +297,11 @@ class OpenAlgoBroker:
 
 def openalgo_broker(
     settings: BrokerSettings, clock: Clock, budget: RateBudget, instruments: InstrumentBook, orders: OrderBook, *,
-    real_ticks: bool, on_date: OnDate | None, band_of: BandOf | None,
+    real_ticks: bool, on_date: OnDate | None, bounds_of: BoundsOf | None,
 ) -> Broker:  # fmt: skip
     """The account, its rows told apart by our own `orders`."""
     return OpenAlgoBroker(
-        settings, clock, budget, instruments, orders, real_ticks=real_ticks, on_date=on_date, band_of=band_of
+        settings, clock, budget, instruments, orders, real_ticks=real_ticks, on_date=on_date, bounds_of=bounds_of
     )
 
 

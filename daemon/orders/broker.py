@@ -7,18 +7,18 @@ call raises for what the network or the broker does, and none is sent twice.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from decimal import Decimal
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from daemon.calls.outcome import KeptBack, Outcome, may_go
 from daemon.calls.secret import Secret
 from daemon.core.events import OrderIntent
+from daemon.orders.protection import Bounds
 from daemon.orders.pushes import SocketEvent
 from daemon.orders.token_keeper import Access
 from daemon.orders.venue import Acknowledged, Funds, VenueMargin, VenueOrder, VenuePosition, VenueTrade
 
-BandOf: TypeAlias = Callable[[str], tuple[Decimal | None, Decimal | None]]
-"""The day's lowest and highest price of a symbol; None where it isn't known."""
+BoundsOf: TypeAlias = Callable[[OrderIntent], Bounds]
+"""What bounds an order that is protected."""
 
 
 class TakesOrders(Protocol):

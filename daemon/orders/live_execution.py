@@ -205,6 +205,8 @@ class LiveExecutionActor(Actor):
                 if event.who != ITSELF:
                     self._canceller.hasten(event.order_id)
                 self._canceller.pursue()
+            case Flatten(automatic=True):  # what else is to be off the market risk says: it may withhold exits
+                self.cancel_entries(event.reason, event.ts)
             case Flatten():
                 self._hasten(event)
                 self.cancel_resting(event.reason, event.ts)

@@ -144,9 +144,9 @@ class ExecutionActor(Actor):
             order = self.orders.working.get(event.order_id)
             if order is not None:
                 self._cancel(order, event.reason)
-        elif isinstance(event, Flatten):
+        elif isinstance(event, Flatten) and not event.automatic:
             self.cancel_resting(event.reason, event.ts)
-        elif isinstance(event, Reduce) or (isinstance(event, Halt) and not event.shutdown):
+        elif isinstance(event, Flatten | Reduce) or (isinstance(event, Halt) and not event.shutdown):
             self.cancel_entries(event.reason, event.ts)
         elif isinstance(event, Resume):
             self._bar.allow()

@@ -127,7 +127,7 @@ class RiskActor(Actor):
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
         self._unsettled = Unsettled(book, self.held_over, clock, bus.publish)
-        means = Means(bus.publish, self._submitting.submit, self._take_off)
+        means = Means(bus.publish, self._submitting.submit, self._take_off, lambda: self._exits_pass)
         self.closing = Closing(book, builder, gate.guard, self._unsettled, clock, means)
         hands = Hands(bus.publish, self._submitting.submit, self.closing.close_unprotected)
         self._protector = Protector(book, builder, hands, gathers=not isinstance(clock, ReplayClock))
@@ -360,7 +360,7 @@ class RiskActor(Actor):
 
     def _protect(self, symbol: str, ts: int) -> None:
         """Stop and target of what is held are on the market, or make room for an exit."""
-        if not self._in_session(ts) or self._unsettled.is_in_doubt(symbol, ts):
+        if not self._in_session(ts) or self._unsettled.is_in_doubt(symbol, ts) or not self._exits_pass:
             return
         protector = self._protector
         if protector.waits(symbol) and not protector.holds_up(symbol):
@@ -383,7 +383,7 @@ class RiskActor(Actor):
         for order in orders:
             self._submitting.submit_by_hand(order, msgspec.structs.replace(order, reduce_only=True))
         if decision is not None:
-            ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).last_price or decision.price
+            ts, price = max(decision.ts, self._clock.now_ns()), self.book.of(symbol).price or decision.price
             exit_ = self._builder.build(msgspec.structs.replace(decision, ts=ts, price=price), self.book)
             if self._submitting.submit(exit_) is None and self._is_agreed(symbol):
                 self.closing.owed.settle(symbol)
@@ -403,8 +403,12 @@ class RiskActor(Actor):
 
     def _may_exit(self, symbol: str) -> bool:
         """Whether the gate would let an exit through: else stop and target stay where they are."""
-        halted = self.book.state is TradingState.HALTED and not self.limits.exits_when_halted
-        return not halted and symbol not in self.book.unsettled
+        return self._exits_pass and symbol not in self.book.unsettled
+
+    @property
+    def _exits_pass(self) -> bool:
+        """Whether the state of trading lets exits through: else what protects a position isn't touched."""
+        return self.book.state is not TradingState.HALTED or self.limits.exits_when_halted
 
     def _why_closing(self, symbol: str, ts: int) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
@@ -504,7 +508,8 @@ class RiskActor(Actor):
         elif isinstance(event, Flatten):
             self.closing.flatten_reason = event.reason
             self._unsettled.settle_all(event)
-            if self.book.state is TradingState.ACTIVE:
+            withheld = not self._exits_pass and not event.automatic  # a person wants what his halt held up
+            if self.book.state is TradingState.ACTIVE or withheld:
                 self._set_state(TradingState.REDUCING, event)
             self.closing.close_all(event.reason, knowing=event.automatic)
 

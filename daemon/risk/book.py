@@ -67,6 +67,12 @@ class SymbolRisk(msgspec.Struct, gc=False):
     band_day: int = -1
     strike: float = 0.0
     """Of an option: what a sold one may cost is its strike's to say, not the premium's; 0 of anything else."""
+    is_put: bool = False
+    """Whether it gains where its underlying falls."""
+
+    def gains_with(self, side: Side) -> Side:
+        """BUY where who trades on `side` gains by a rise, SELL where by a fall."""
+        return side if not self.is_put else Side.SELL if side is Side.BUY else Side.BUY
 
     @property
     def price(self) -> float:
@@ -101,6 +107,8 @@ class RiskBook:
         """Of those what the broker holds, signed; moved by our fills since it said so."""
         self.unsettled: dict[str, str] = {}
         """Symbols held over what may be a corporate action, and why; only a person closes them."""
+        self.over: set[str] = set()
+        """Contracts that are held and over: never traded, and no exposure any more."""
         self._valued_at: dict[str, float] = {}
         self.stale: dict[str | None, str] = {}
         """Symbols whose ticks can't be relied on (None: all), and why."""
@@ -114,6 +122,10 @@ class RiskBook:
         self.day_start_net = Decimal(0)
         self.largest: dict[str, int] = {}
         """Units of one order at most, where the venue refused a larger one."""
+        self.protects = False
+        """Whether orders at market stand at the venue with a limit that protects them, and so may rest."""
+        self.rested: dict[str, int] = {}
+        """So often in a row exits of a symbol have rested like that: each time the next one may go further."""
         self.candidate = ("", 0.0)
         """The strategy that decides on a share while a canary runs, and the share of the limits on size that it has."""
         self.lease: Lease | None = None
@@ -135,12 +147,14 @@ class RiskBook:
         """The entry of `symbol`, made on first sight."""
         entry = self.symbols.get(symbol)
         if entry is None:
-            entry = self.symbols[symbol] = SymbolRisk(strike=self._strike(symbol))
+            entry = self.symbols[symbol] = self._unseen(symbol)
         return entry
 
-    def _strike(self, symbol: str) -> float:
+    def _unseen(self, symbol: str) -> SymbolRisk:
         instrument = self._instruments.resolve(symbol) if self._instruments is not None else None
-        return 0.0 if instrument is None or instrument.strike is None else float(instrument.strike)
+        if instrument is None or instrument.strike is None:
+            return SymbolRisk()
+        return SymbolRisk(strike=float(instrument.strike), is_put=instrument.right == "PE")
 
     def size_of(self, strategy: str) -> float:
         """The share of the limits on size that entries of `strategy` have; none for a candidate that has ended."""
@@ -420,7 +434,7 @@ class RiskBook:
         """Rupees held or about to be, over all symbols but one, at last prices."""
         total = 0.0
         for symbol, entry in self.symbols.items():
-            if symbol != without:
+            if symbol != without and symbol not in self.over:
                 total += worst_position(entry) * self.price_of(symbol)
                 sold = max(0, entry.working_sells - entry.position)
                 total += sold * max(0.0, entry.strike - entry.price)
@@ -480,21 +494,25 @@ class RiskBook:
                 return other
         return None
 
-    def net_notional(self, without: str, side: Side) -> Decimal:
-        """Rupees of longs less shorts, over all symbols but one, at last prices, with what works on `side`.
+    def net_notional(self, without: str, towards: Side) -> Decimal:
+        """Rupees of longs less shorts, over all symbols but one, at last prices, with what works that way.
 
-        A hedge that is being closed is none any more, one that has a stop still is. What sold options count is their
-        strike's, but beside a purchase.
+        `towards` BUY: what gains by a rise of its underlying, as a put that is sold does; SELL: by a fall. A hedge that
+        is being closed is none any more, one that has a stop still is. What sold options count is their strike's, but
+        beside what goes the other way.
         """
         working = Counter[str]()
         for intent, left in self._open_orders.values():
-            if intent.side is side and intent.strategy != PROTECTION:
-                working[intent.symbol] += side.sign * left
+            if self.of(intent.symbol).gains_with(intent.side) is towards and intent.strategy != PROTECTION:
+                working[intent.symbol] += intent.side.sign * left
         total = 0.0
         for symbol, entry in self.symbols.items():
-            if symbol != without:
-                held, price = entry.position + working[symbol], entry.price or self._reference(symbol)
-                total += held * (max(price, entry.strike) if held < 0 and side is not Side.BUY else price)
+            held = entry.position + working[symbol]
+            if symbol != without and symbol not in self.over and held:
+                price = entry.price or self._reference(symbol)
+                way = entry.gains_with(Side.BUY if held > 0 else Side.SELL)
+                counts = max(price, entry.strike) if held < 0 and way is towards else price
+                total += way.sign * abs(held) * counts
         return Decimal(total).quantize(PAISA)
 
     def start_day(self, day: int = 0) -> None:

@@ -25,6 +25,7 @@ from daemon.core.events import (
     OrderCancelled,
     OrderIntent,
     OrderRejected,
+    Side,
     TradingState,
 )
 from daemon.risk.book import RiskBook
@@ -41,7 +42,9 @@ CARRIED_OVER: Final = "carried over from an earlier session"
 LEFT_BEHIND: Final = "the market has gone on without it"
 """Why an exit at market is taken off and sent again: it rests at a price that protects it, ours or the broker's."""
 LEFT_BEHIND_NS: Final = 5 * NS_PER_S
-"""An exit at market that hasn't traded for so long, while the price got worse, is left behind."""
+"""An exit at market that hasn't traded for so long, while the price got worse, or at its protection, is left behind."""
+RESTS_AT_MOST: Final = 6
+"""So often in a row an exit that rests at its protection is sent again; then it stays, for who goes loses his turn."""
 
 
 def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
@@ -50,11 +53,15 @@ def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What it may do: publish, ask the gate for an order (what it answered), and take one off the market."""
+    """What it may do: publish, ask the gate for an order (what it answered), and take one off the market.
+
+    `exits_pass`: whether the gate lets any exit through.
+    """
 
     publish: Callable[[Event], None]
     submit: Callable[[OrderIntent | None], tuple[str, str, str] | None]
     take_off: Callable[[str, str], None]
+    exits_pass: Callable[[], bool]
 
 
 class Closing:
@@ -80,8 +87,6 @@ class Closing:
         """Symbols that are being closed for want of a stop, or because their target is reached, and why."""
         self._ending: dict[str, str] = {}
         """Contracts that are being closed because they end, and why."""
-        self._over: set[str] = set()
-        """Contracts that are held and over: never traded."""
         self._taken_off: set[str] = set()
         self._left_behind: set[str] = set()
 
@@ -100,7 +105,7 @@ class Closing:
         return self.flatten_reason or next((why for why in known if why), "")
 
     def free_left_behind(self, *, everything: bool) -> None:
-        """Take off exits at market that rest while the price runs away from them, so that they are sent again.
+        """Take off exits at market that the price runs away from, or that rest at their protection: they go again.
 
         One by hand goes only where what it closes is being closed anyhow: `everything`, or its symbol.
         """
@@ -108,7 +113,7 @@ class Closing:
         if not exits:
             self._left_behind.clear()
             return
-        now = self._clock.now_ns()
+        now, rested = self._clock.now_ns(), set[str]()
         self._left_behind.intersection_update(intent.order_id for intent in exits)
         for intent in exits:
             kept = intent.strategy == EXTERNAL or (
@@ -116,14 +121,24 @@ class Closing:
             )
             if kept or intent.order_id in self._left_behind or now - intent.ts < LEFT_BEHIND_NS:
                 continue
-            last, asked = self._book.of(intent.symbol).last_price, float(intent.reference_price)
-            if (last - asked) * intent.side.sign > 0:
+            last, asked = self._book.of(intent.symbol).price, float(intent.reference_price)
+            if (last - asked) * intent.side.sign > 0 or self._may_go_further(intent, now):
                 log.warning(
                     "an exit was left behind by the market: it is sent again", order=intent.order_id,
                     symbol=intent.symbol, then=asked, now=last,
                 )  # fmt: skip
                 self._left_behind.add(intent.order_id)
+                rested.add(intent.symbol)
                 self._means.take_off(intent.order_id, LEFT_BEHIND)
+        self._book.rested |= {symbol: self._book.rested.get(symbol, 0) + 1 for symbol in rested}
+
+    def _may_go_further(self, intent: OrderIntent, now: int) -> bool:
+        """Whether it rests at a limit that protects it, which the next one's may lie beyond: inside the day's band."""
+        entry = self._book.of(intent.symbol)
+        end = entry.band_on(now)[intent.side is Side.BUY]
+        locked = end is not None and (entry.last_price - float(end)) * intent.side.sign >= 0
+        often = self._book.rested.get(intent.symbol, 0) >= RESTS_AT_MOST
+        return self._book.protects and not locked and not often
 
     def go_on(self) -> None:
         """Time has passed: ask again for what is to be closed, until it is."""
@@ -146,9 +161,10 @@ class Closing:
         """Take off the market what could open a position or wait at a price, and close what is held.
 
         `only`: of one symbol. `theirs`: what somebody placed in the broker's app, too. `knowing`: not before today's
-        price says that what was held over the night is as many.
+        price says that what was held over the night is as many. While no exit passes what rests stays, for a stop is
+        all that the position has; what could open one is off by the halt itself.
         """
-        resting = self._book.resting()
+        resting = self._book.resting() if self._means.exits_pass() else []
         self._taken_off.intersection_update(resting)
         for order_id in resting:
             if order_id not in self._taken_off and self._is_of(order_id, only, theirs=theirs):
@@ -194,7 +210,7 @@ class Closing:
             held = self._book.of(symbol).position
             over, reason = guard.over(symbol, ts), guard.due(symbol, ts)
             if over:
-                self._over.add(symbol)
+                self._book.over.add(symbol)
                 if symbol not in self._book.unsettled:
                     words = f"{over} with {held} held: the exchange has settled it; compare with the broker's book"
                     self._unsettled.unsettle(symbol, words, self._book.of(symbol).last_price)
@@ -225,6 +241,7 @@ class Closing:
     def on_fill(self, symbol: str) -> None:
         """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""
         self.retries.forget(symbol)
+        self._book.rested.pop(symbol, None)
         self.owed.settle_done(symbol, self._book.of(symbol).position)
         if not self.is_open(symbol):
             self.symbols.pop(symbol, None)
@@ -260,17 +277,18 @@ class Closing:
 
     def held(self) -> list[str]:
         """The symbols of what is held and can be traded."""
-        return [symbol for symbol, entry in self._book.symbols.items() if entry.position and symbol not in self._over]
+        book = self._book
+        return [symbol for symbol, entry in book.symbols.items() if entry.position and symbol not in book.over]
 
     def is_left(self, symbol: str) -> bool:
         """Whether something of a symbol that can be traded is held, or works and may yet become a position."""
-        return symbol not in self._over and self.is_open(symbol)
+        return symbol not in self._book.over and self.is_open(symbol)
 
     def _can_be_closed(self, symbol: str) -> bool:
         """Whether something is left that the broker has, too: what it has not waits in `symbols` until it says so."""
         entry = self._book.of(symbol)
         works = entry.working_buys or entry.working_sells
-        return symbol not in self._over and bool(works or self._book.closable(symbol))
+        return symbol not in self._book.over and bool(works or self._book.closable(symbol))
 
     def is_open(self, symbol: str) -> bool:
         """See the function."""

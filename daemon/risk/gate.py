@@ -16,7 +16,7 @@ from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import MANUAL, PROTECTION, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session, ist_clock, ist_date
 from daemon.market.contracts import CURRENCIES
-from daemon.market.instruments import Instrument, Kind, lot_advice
+from daemon.market.instruments import FEW_TICKS, Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import Instruments, limits_of
@@ -25,6 +25,8 @@ from daemon.settings.derivatives import DerivativeSettings
 from daemon.settings.risk import RiskSettings
 
 MINUTE_NS = 60 * NS_PER_S
+SAME = 1e-9
+"""Rupees: prices so near to each other are one."""
 SETTLED = "a position of which it is known what a corporate action made of it"
 
 
@@ -40,12 +42,14 @@ class RiskGate:
 
     def __init__(
         self, settings: RiskSettings, instruments: Instruments, sessions: Sessions, no_entries_minutes: float,
-        guard: ExpiryGuard | None = None, *, on_paper: bool = False,
+        guard: ExpiryGuard | None = None, *, on_paper: bool = False, delivers: bool = False,
     ) -> None:  # fmt: skip
         """`guard`: of contracts that end, and the rules of options with it; None where there are none.
 
-        `on_paper`: no broker says what is free, so that the book itself does.
+        `on_paper`: no broker says what is free, so that the book itself does. `delivers`: under the product CNC, by
+        which what isn't held can't be sold: the broker would refuse it, or sell what lies in the depository.
         """
+        self._delivers = delivers
         self._on_paper = on_paper
         self._settings = settings
         self.guard = guard
@@ -163,11 +167,13 @@ class RiskGate:
     def _check_contract(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int
     ) -> tuple[str, str, str] | None:
-        """Contracts that end, and options that are sold without being held."""
+        """Contracts that end, and what is sold without being held: options, and anything under CNC."""
+        sells = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
+        if sells and self._delivers:
+            return "short_selling", "what is held (broker.live.product is CNC)", str(intent.quantity)
         if self.guard is None:
             return None
         instrument = self._instruments.resolve(intent.symbol)
-        sells = intent.side is Side.SELL and entry.position - entry.working_sells - intent.quantity < 0
         if sells and instrument is not None and instrument.kind is Kind.OPTION:
             if not self._derivatives.sell_options:
                 return "option_selling", "options that are held (derivatives.sell_options)", str(intent.quantity)
@@ -208,13 +214,14 @@ class RiskGate:
             low, high = lower is not None and price is not None, upper is not None and price is not None
             if (low and price < lower) or (high and price > upper):  # type: ignore[operator]
                 return "day_band", f"within the day's price band of {lower} to {upper}", str(price)
-        band = self._settings.price_band_percent
+        band, instrument = self._settings.price_band_percent, self._instruments.resolve(intent.symbol)
+        few = FEW_TICKS * float(instrument.tick_size) if instrument is not None else 0.0
         last = 0.0 if intent.strategy == PROTECTION else entry.last_price  # where it is to be is known by the entry
         for price in (intent.limit_price, intent.stop_price):
             if price is None or last <= 0:
                 continue
             away = abs(float(price) - last)
-            if away > last * band / 100:
+            if away > max(last * band / 100, few + SAME):
                 off = f"{price} ({away / last * 100:.2f} %)"
                 return "price_band", f"within {band:g} % of the last price {last:g}", off
         return None
@@ -225,8 +232,9 @@ class RiskGate:
         """Longs less shorts, and the margin that the broker has free."""
         limits = self._settings
         if limits.max_net_notional is not None:
-            net = book.net_notional(intent.symbol, intent.side) + intent.side.sign * after * price
-            if intent.side.sign * net > limits.max_net_notional:
+            towards = book.of(intent.symbol).gains_with(intent.side)
+            net = book.net_notional(intent.symbol, towards) + towards.sign * after * price
+            if towards.sign * net > limits.max_net_notional:
                 return "net_notional", str(limits.max_net_notional), str(net.quantize(PAISA))
         free = self.free(book)
         if free is not None:
@@ -248,7 +256,7 @@ class RiskGate:
         lent = (
             self._margin_of(symbol, entry.largest_side, quantity, Decimal(str(book.price_of(symbol))))
             for symbol, entry, quantity in entries
-            if quantity
+            if quantity and symbol not in book.over
         )
         return equity - sum(lent, Decimal(0))
 

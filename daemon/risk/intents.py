@@ -82,7 +82,7 @@ class IntentBuilder:
         asked = decision_id(decision.symbol, decision.ts_bar)
         traded = self._instruments.traded_as(decision.symbol)
         if traded != decision.symbol:
-            decision = _moved(decision, traded, book.of(traded).last_price or decision.price)
+            decision = _moved(decision, traded, book.of(traded).price or decision.price)
         entry = book.of(decision.symbol)
         if decision.action is Action.HOLD:
             return None
@@ -155,7 +155,7 @@ class IntentBuilder:
         quantity = abs(book.closable(symbol)) - working
         if quantity <= 0:
             return None
-        return self.intent(ts, symbol, side, quantity, entry.last_price, True, RISK, reason)
+        return self.intent(ts, symbol, side, quantity, entry.price, True, RISK, reason)
 
     def manual(self, order: ManualOrder, book: RiskBook, ts: int) -> OrderIntent:
         """The intent of an order by hand, as it was asked for; one that only closes what is held is an exit."""
@@ -175,7 +175,7 @@ class IntentBuilder:
             reduces=order.reduce_only or 0 < order.quantity <= closable,  # the gate looks at what is open
             strategy=MANUAL,
             reason=order.reason,
-            reference_price=Decimal(str(entry.last_price)),
+            reference_price=Decimal(str(entry.price)),
         )
 
     def parts(self, intent: OrderIntent, book: RiskBook) -> list[OrderIntent]:

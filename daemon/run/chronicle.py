@@ -26,6 +26,7 @@ from daemon.core.events import (
 )
 from daemon.market.calendar import CalendarRangeError, MarketCalendar, ist_date
 from daemon.market.instruments import Kind
+from daemon.market.symbol_files import needs_master
 from daemon.portfolio.book import Portfolio
 from daemon.portfolio.curve import CURVED, EquityCurve, Point
 from daemon.report.page import Shown
@@ -39,6 +40,7 @@ from daemon.run.holes import Holes
 from daemon.run.tape_notes import (
     absent,
     ahead_of_receipt,
+    lots_changed,
     made_of_bars,
     no_totals,
     not_chosen,
@@ -273,6 +275,9 @@ class Chronicle:
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
         notes += [*doubts, *described.idle, *self._actions]
+        derived = [it for it in described.symbols if described.kind_of(it) not in (None, Kind.EQUITY)]
+        if described.tapes and derived and not needs_master(settings):
+            notes += lots_changed(settings.market, derived, [ist_date(open_ns) for open_ns, _ in spans])
         if self._unlike:
             were = "decision was" if self._unlike == 1 else "decisions were"
             notes.append(

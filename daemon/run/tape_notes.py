@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from daemon.core.clock import MAX_SKEW_NS, NS_PER_S
 from daemon.feed.tick_filter import Rejection
+from daemon.market.instruments import InstrumentBook
 from daemon.report.summary import TickCounts
 from daemon.settings.feed import FeedSettings
+from daemon.settings.market import MarketSettings
 from daemon.tape.bar_ticks import OPEN_AFTER_NS
 
 CONSIDERABLE: Final = 0.01
@@ -143,3 +146,18 @@ def made_of_bars(interval: str, dropped: Sequence[str], delay_ns: int) -> str:
         "stop) pays the bar's worse extreme, a limit order fills by an extreme only if it was there before the bar's "
         f"open, and after the stops{left}"
     )
+
+
+def lots_changed(market: MarketSettings, symbols: Iterable[str], days: Sequence[dt.date]) -> list[str]:
+    """A line for each symbol whose lot became another on one of `days`: all of them are traded in the first's lots."""
+    books = [InstrumentBook(market, day) for day in days]
+    said = []
+    for symbol in symbols:
+        lots = [found.lot_size for book in books if (found := book.resolve(symbol)) is not None and found.tradeable]
+        changed = next((place for place, lot in enumerate(lots) if lot != lots[0]), None)
+        if changed is not None:
+            said.append(
+                f"{symbol}: its lot became {lots[changed]} on {days[changed]}, and was {lots[0]}: all of it was traded "
+                f"in lots of {lots[0]}, which no exchange took from then on; replay that time from a tape of its own"
+            )
+    return said

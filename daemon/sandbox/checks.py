@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from daemon.core.events import OrderType, Side
 from daemon.market.instruments import Instrument, InstrumentBook
 from daemon.sandbox.hours import REFUSALS, Phase
 from daemon.sandbox.ledger import ZERO, Ledger
@@ -47,12 +48,24 @@ class Checks:
             return REFUSALS[phase]
         if phase.collects and (wanted.type in STOPS or wanted.validity == "IOC"):
             return "Stop loss and IOC orders are not allowed in an auction session"
-        outside = self.outside_band(wanted)
-        frozen = self.frozen(wanted)
-        if frozen or outside:
-            return frozen or outside
+        ruled_out = self.ruled_out(wanted)
+        if ruled_out:
+            return ruled_out
+        if (
+            wanted.product == "CNC"
+            and wanted.side is Side.SELL
+            and wanted.quantity > self._ledger.delivered(wanted.symbol)
+        ):
+            return "RMS: no holdings to sell"
         shortfall = self._shortfall(wanted)
         return f"RMS: Margin Exceeds, Required: {shortfall:.2f} more" if shortfall > 0 else ""
+
+    def ruled_out(self, wanted: Wanted) -> str:
+        """The exchange's rule that the order breaks, however it came to be as it is; "" where it breaks none."""
+        instrument = self.instrument(wanted.symbol)
+        if wanted.type is OrderType.SL_MARKET and not instrument.takes_stops_at_market:
+            return f"SL-M orders are not allowed in this segment of {instrument.exchange}"
+        return self.frozen(wanted) or self.outside_band(wanted)
 
     def outside_band(self, wanted: Wanted) -> str:
         """Whether a price of the order is one that the day doesn't allow."""

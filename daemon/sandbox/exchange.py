@@ -147,7 +147,7 @@ class Exchange:
         problem = self.checks.problem(wanted)
         if problem is not None:
             return problem
-        objection = self.checks.frozen(wanted) or self.checks.outside_band(wanted)
+        objection = self.checks.ruled_out(wanted)
         if objection:
             return Refusal(REFUSED, objection, order_id)
         if wanted.quantity <= order.filled:

@@ -124,6 +124,11 @@ class Ledger:
         """Signed units of a symbol over all products."""
         return sum(position.net for position in self.positions.values() if position.symbol == symbol)
 
+    def delivered(self, symbol: str) -> int:
+        """Units of a symbol that were bought to be kept."""
+        held = self.positions.get((symbol, "CNC"))
+        return 0 if held is None else held.net
+
     @property
     def cash(self) -> Decimal:
         """Rupees: falls by what is bought, rises by what is sold, and pays the charges."""

@@ -174,6 +174,7 @@ class Desk:
             RiskGate(
                 settings.risk, around.instruments, calendar, settings.strategy.no_entries_minutes,
                 ExpiryGuard(settings.derivatives, around.instruments, calendar), on_paper=True,
+                delivers=settings.broker.live.product == "CNC",
             ),
             clock, calendar, settings.strategy.square_off_minutes, None, around.limit, around.venue_time,
         )  # fmt: skip

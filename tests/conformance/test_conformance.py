@@ -56,7 +56,7 @@ def broker_at(desk: Desk, directory: Path, limits: RateLimits = WIDE, orders: Or
     clock = LiveClock()
     return ADAPTERS[desk.server.speaks].broker(
         account_at(desk, directory, answer_s=5.0), clock, RateBudget(clock, limits), INSTRUMENTS, orders or OrderBook(),
-        real_ticks=False, on_date=None, band_of=None,
+        real_ticks=False, on_date=None, bounds_of=None,
     )  # fmt: skip
 
 
@@ -159,6 +159,23 @@ async def test_contracts_are_traded_under_our_names(tmp_path: Path, speaks: str)
             found = await read
             assert isinstance(found, Done)
             assert sorted(row.symbol for row in found.value) == sorted(CONTRACTS)
+        await broker.close()
+
+
+async def test_a_stop_at_market_in_an_option_goes_out_with_a_limit(tmp_path: Path, speaks: str) -> None:
+    """The exchange takes no other there; in a future it stays what it is."""
+    async with opened(speaks=speaks) as desk:
+        broker = broker_at(desk, tmp_path)
+        stop = {"type": OrderType.SL_MARKET, "stop_price": Decimal(90), "reduces": True}
+        for symbol in CONTRACTS:
+            desk.server.exchange.on_quote(symbol, Quote(last=Decimal(100)))
+            assert isinstance(await broker.submit(intend(symbol[-8:], Side.BUY, 65, symbol=symbol)), Done)
+            assert isinstance(
+                await broker.submit(intend(f"S{symbol[-7:]}", Side.SELL, 65, symbol=symbol, **stop)), Done
+            )
+        sent = {it.wanted.symbol: (it.wanted.type.value, it.status.name) for it in desk.book if it.wanted.stop_price}
+        options = {symbol for symbol in CONTRACTS if not symbol.endswith("FUT")}
+        assert sent == {it: ("SL_LIMIT" if it in options else "SL_MARKET", "PENDING") for it in CONTRACTS}
         await broker.close()
 
 

@@ -11,9 +11,11 @@ from daemon.core.events import (
     Action,
     ContractClosing,
     Fill,
+    Flatten,
     OrderCancelled,
     OrderDenied,
     OrderIntent,
+    OrderType,
     PositionChanged,
     Side,
 )
@@ -38,7 +40,7 @@ class Buyer:
     def decide(self, seen):
         return hold("held") if seen.position else buy(65, "cheap")
 """
-FUTURE = "NSE:NIFTY26JANFUT"
+FUTURE, WEEKLY = "NSE:NIFTY26JANFUT", "NSE:NIFTY2611326000CE"
 
 
 def test_an_option_on_paper_to_its_last_hour(tmp_path: Path) -> None:
@@ -126,3 +128,48 @@ async def test_a_future_live_on_the_sandbox(tmp_path: Path) -> None:
             desk.trouble(FaultKind.DROP, Route.MARGIN)
             want(2)
             await until(lambda: app.portfolio.portfolio.quantity(FUTURE) == 195)
+
+
+async def test_the_stop_of_an_option_lies_at_the_exchange_with_a_limit(tmp_path: Path) -> None:
+    """NSE takes no stop at market there: the position isn't closed for want of one, and the stop does its work."""
+    tape = tmp_path / "t.parquet"
+    times = [START + tenth * NS_PER_S // 10 for tenth in range(3000)]
+    with TapeWriter(tape, columns=()) as writer:
+        writer.write(ticks(times, [100.0] * len(times), (WEEKLY,), [0] * len(times)))
+    async with opened() as desk:
+        exchange = desk.server.exchange
+        exchange.on_quote(WEEKLY, Quote(last=Decimal(100)))
+        app = app_of(desk, tape, tmp_path, "A")
+        async with running(app, WEEKLY):
+            now = app.plan.clock.now_ns()
+            app.bus.publish(
+                decide(Action.BUY_LONG, 65, symbol=WEEKLY, ts=now, ts_bar=now, price=100.0, stop_price=90.0)
+            )
+            await until(lambda: len(desk.book) == 2)
+            stop = desk.book[1]
+            assert (stop.status.name, stop.wanted.type) == ("PENDING", OrderType.SL_LIMIT)
+            assert (stop.wanted.stop_price, stop.wanted.limit_price) == (Decimal("90.00"), Decimal("89.55"))
+            exchange.on_quote(WEEKLY, Quote(last=Decimal("89.90")))
+            desk.server.publish()
+            await until(lambda: app.portfolio.portfolio.quantity(WEEKLY) == 0)
+            assert (exchange.ledger.net(WEEKLY), len(desk.book)) == (0, 2)
+
+
+async def test_a_protected_exit_gets_out_where_the_last_price_is_not_what_is_bid(tmp_path: Path) -> None:
+    """Half a per cent of a cheap option is less than its spread: the exit would rest for as long as nobody trades."""
+    tape = tmp_path / "t.parquet"
+    times = [START + tenth * NS_PER_S // 10 for tenth in range(3000)]
+    with TapeWriter(tape, columns=()) as writer:
+        writer.write(ticks(times, [5.0] * len(times), (WEEKLY,), [0] * len(times)))
+    async with opened() as desk:
+        exchange = desk.server.exchange
+        exchange.on_quote(WEEKLY, Quote(last=Decimal(5)))
+        app = app_of(desk, tape, tmp_path, "A", "broker.live.market_orders=protected")
+        async with running(app, WEEKLY):
+            now = app.plan.clock.now_ns()
+            app.bus.publish(decide(Action.BUY_LONG, 65, symbol=WEEKLY, ts=now, ts_bar=now, price=5.0))
+            await until(lambda: app.portfolio.portfolio.quantity(WEEKLY) == 65)
+            exchange.on_quote(WEEKLY, Quote(last=Decimal(5), bid=Decimal("4.95"), ask=Decimal("5.05")))
+            app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
+            await until(lambda: app.portfolio.portfolio.quantity(WEEKLY) == 0)
+            assert [str(order.wanted.limit_price) for order in desk.book] == ["5.00", "5.00", "4.95"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -28,6 +29,7 @@ from daemon.core.events import (
 )
 from daemon.core.latency import FixedLatency
 from daemon.journal.reader import JournalReader
+from daemon.market.calendar import ist_ns
 from daemon.report.performance import exposure
 from daemon.run.replaying import Replay, ReplayOutputs
 from daemon.run.reporting import report_journal
@@ -240,6 +242,21 @@ def test_an_index_is_said_to_be_one(tmp_path: Path) -> None:
     assert traded.fills > 0
     assert watched.fills == 0
     assert watched.denied["instrument"] == watched.orders > 0
+
+
+def test_a_lot_that_changes_inside_a_tape_is_said(tmp_path: Path) -> None:
+    """All of it is traded in the first day's; a share has none that could, nor has one that the settings say."""
+    times = [ist_ns(day, "10:00") for day in (dt.date(2025, 12, 30), dt.date(2025, 12, 31), dt.date(2026, 1, 5))]
+    tape = tmp_path / "t.parquet"
+    symbols = ("NSE:NIFTY50-INDEX", SBIN)
+    with TapeWriter(tape, columns=()) as writer:
+        writer.write(ticks([ts for ts in times for _ in symbols], [26_000.0, 800.0] * 3, symbols, [0, 1] * 3))
+    _, summary = play(tape, *LIVELY)
+    (note,) = (note for note in summary.notes if "its lot became" in note)
+    assert note.startswith("NSE:NIFTY50-INDEX: its lot became 65 on 2025-12-31, and was 75: all of it was traded in")
+    listed = 'market.instruments=[{symbol: "NSE:NIFTY50-INDEX", kind: index, lot_size: 65}]'
+    _, summary = play(tape, *LIVELY, listed)
+    assert not [note for note in summary.notes if "its lot became" in note]
 
 
 def test_an_interrupted_replay_says_so(tmp_path: Path, simulated: Path) -> None:

@@ -69,7 +69,7 @@ async def test_market_status() -> None:
     async with opened() as desk:
         found = value_of(await desk.rest.market_status())
         assert {(item.exchange, item.segment) for item in found} >= {("NSE", "CM"), ("NSE", "FO"), ("BSE", "CM")}
-        assert {item.status for item in found} <= {"OPEN", "CLOSED"}
+        assert {item.status for item in found} <= {"OPEN", "CLOSED", "PREOPEN"}
 
 
 async def test_the_clock_is_compared_with_the_venue_s() -> None:

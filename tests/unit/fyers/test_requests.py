@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from daemon.core.events import OrderType, Side
 from daemon.fyers.requests import protected
 from daemon.market.instruments import Instrument, Kind
+from daemon.orders.protection import Bounds
 from tests.unit.sandbox.desk import order
 
 NIFTY = Instrument("NSE:NIFTY26JANFUT", Kind.FUTURE, "NSE", 65, Decimal("0.10"), True)
@@ -37,6 +38,21 @@ def test_a_stop_is_protected_from_its_own_price_on() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("exchange", "kind", "sent"),
+    [("NSE", Kind.OPTION, OrderType.SL_LIMIT), ("BSE", Kind.EQUITY, OrderType.SL_LIMIT),
+     ("BSE", Kind.FUTURE, OrderType.SL_LIMIT), ("NSE", Kind.FUTURE, OrderType.SL_MARKET),
+     ("NSE", Kind.EQUITY, OrderType.SL_MARKET)],
+)  # fmt: skip
+def test_a_stop_at_market_has_a_limit_where_the_exchange_wants_one(exchange: str, kind: Kind, sent: OrderType) -> None:
+    """Whatever is set: NSE takes none in options, BSE none at all. An order at market stays one."""
+    instrument = Instrument("X:X", kind, exchange, 65, Decimal("0.05"), True)
+    stop = order(side=Side.SELL, kind=OrderType.SL_MARKET, stop_price="90")
+    found = protected(stop, Decimal(100), HALF, instrument, protects=False)
+    assert (found.type, found.limit_price) == (sent, Decimal("89.55") if sent is OrderType.SL_LIMIT else None)
+    assert protected(order(), Decimal(100), HALF, instrument, protects=False) == order()
+
+
 def test_a_priced_order_stays() -> None:
     """Whoever named a price meant it."""
     limit = order(kind=OrderType.LIMIT, limit_price="800")
@@ -56,8 +72,19 @@ def test_never_worse_than_the_protection(last: Decimal, percent: Decimal, side: 
 def test_protection_ends_at_the_days_band() -> None:
     """Beyond it the exchange would refuse the order."""
     for side, expected in ((Side.BUY, "25050.0"), (Side.SELL, "24950.0")):
-        found = protected(order(side=side), Decimal(25_000), HALF, NIFTY, Decimal(24_950), Decimal(25_050))
+        found = protected(order(side=side), Decimal(25_000), HALF, NIFTY, Bounds(Decimal(24_950), Decimal(25_050)))
         assert found.limit_price == Decimal(expected)
-    assert protected(order(), Decimal(25_000), HALF, NIFTY, None, None) == protected(
+    assert protected(order(), Decimal(25_000), HALF, NIFTY, Bounds(None, None)) == protected(
         order(), Decimal(25_000), HALF, NIFTY
     )
+
+
+def test_protection_widens_each_time_that_it_kept_an_exit_in() -> None:
+    """Twice as far each time, up to a fifth; at least a tick for each."""
+    for rested, limit in ((1, "99.0"), (2, "98.0"), (4, "92.0"), (6, "80.0"), (9, "80.0")):
+        found = protected(order(side=Side.SELL), Decimal(100), HALF, NIFTY, Bounds(rested=rested))
+        assert found.limit_price == Decimal(limit)
+    found = protected(order(side=Side.SELL), Decimal("0.5"), HALF, NIFTY, Bounds(rested=2))
+    assert found.limit_price == Decimal("0.3")
+    wide = protected(order(), Decimal(100), Decimal(20), NIFTY, Bounds(rested=3))
+    assert wide.limit_price == Decimal("120.0")

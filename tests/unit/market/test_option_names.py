@@ -30,6 +30,8 @@ DAY = dt.date(2026, 1, 5)
         ("NSE:M&M26JAN3712.5PE", "M&M", dt.date(2026, 1, 27), Decimal("3712.5"), "PE", False),
         ("BSE:SENSEX26JAN85000CE", "SENSEX", dt.date(2026, 1, 29), 85_000, "CE", True),
         ("BSE:SENSEX502610885000CE", "SENSEX50", dt.date(2026, 1, 8), 85_000, "CE", True),
+        ("BSE:SENSEX2611585000CE", "SENSEX", dt.date(2026, 1, 14), 85_000, "CE", True),
+        ("NSE:NIFTY2920626000CE", "NIFTY", dt.date(2029, 2, 6), 26_000, "CE", True),
         ("NSE:NIFTYNXT5026JAN70000CE", "NIFTYNXT50", dt.date(2026, 1, 27), 70_000, "CE", True),
         ("NSE:FINNIFTY24JANFUT", "FINNIFTY", None, None, "", True),
         ("NSE:NIFTY2613226000CE", "NIFTY", None, 26_000, "CE", True),
@@ -39,7 +41,7 @@ DAY = dt.date(2026, 1, 5)
 def test_a_name_is_read_whole(
     symbol: str, name: str, expiry: dt.date | None, strike: Decimal | None, right: str, on_index: bool
 ) -> None:
-    """Monthly ones expire by the rule of their time (a holiday, as 2026-03-31, moves it), weekly ones say the day."""
+    """By the rule of its time or, weekly, as it says; a holiday (2026-03-31, 2026-01-15) moves it."""
     found = read_contract(symbol)
     assert found is not None
     assert (found.name, found.expiry, found.strike, found.right, found.on_index) == (

@@ -95,7 +95,7 @@ class Trader:
         self.budget = RateBudget(self.clock, WIDE)
         self.broker = ADAPTERS[self.speaks].broker(
             self.settings, self.clock, self.budget, INSTRUMENTS, account.orders, real_ticks=False,
-            on_date=None, band_of=None,
+            on_date=None, bounds_of=None,
         )  # fmt: skip
         held = {item.symbol: item.quantity for item in account.portfolio.positions()}
         self.book = LiveBook(

@@ -751,6 +751,57 @@ def test_an_exit_that_the_market_has_left_behind_is_sent_again(desk: Desk, how: 
     assert [event.reference_price for event in said if isinstance(event, OrderIntent)] == [790]
 
 
+@pytest.mark.parametrize("quantity", [100, -100])
+def test_an_exit_without_a_tick_so_far_is_wanted_at_what_was_paid(desk: Desk, quantity: int) -> None:
+    """As after a restart: of no price at all a protected order would make the least there is, or ask for no money."""
+    side = Side.BUY if quantity > 0 else Side.SELL
+    desk.tell(fill_of(intend("held", side, 100, symbol=RELIANCE)), position_of(quantity, symbol=RELIANCE))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    (sent,) = [event for event in desk.tell(Flatten(ts=NOON, reason="why")) if isinstance(event, OrderIntent)]
+    assert sent.reference_price == 800
+    desk.tell(TimeAdvanced(ts=NOON + 6 * NS_PER_S))
+    assert not asked
+    order = ManualOrder(ts=NOON, key="k", symbol=RELIANCE, side=sent.side, quantity=1, type=OrderType.MARKET,
+                        limit_price=None, reason="a test")  # fmt: skip
+    by_hand = [event for event in desk.tell(cancel_of(sent), order) if isinstance(event, OrderIntent)]
+    assert {event.reference_price for event in by_hand} == {800}
+
+
+def test_an_exit_that_rests_at_its_protection_is_sent_again_and_may_go_further(desk: Desk) -> None:
+    """Where the price stands still, too: so for half a minute."""
+    desk.actor.book.protects = True
+    desk.hold(100)
+    desk.tell(tick(NOON, 800.0))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    said, at = desk.tell(Flatten(ts=NOON, reason="why")), NOON
+    for times in range(1, 10):
+        at += 5 * NS_PER_S
+        (sent,) = [event for event in said if isinstance(event, OrderIntent)]
+        desk.tell(tick(at, 800.0), TimeAdvanced(ts=at))
+        if len(asked) < times:
+            break
+        assert (asked[-1].order_id, desk.actor.book.rested[SBIN]) == (sent.order_id, times)
+        said = desk.tell(asked[-1], cancel_of(sent), TimeAdvanced(ts=at))
+    assert len(asked) == desk.actor.book.rested[SBIN] == 6
+    desk.tell(fill_of(sent))
+    assert not desk.actor.book.rested
+
+
+def test_an_exit_that_rests_at_a_circuit_keeps_its_turn(desk: Desk) -> None:
+    """There is nothing further to go to, and whoever goes is the last in the queue."""
+    desk.actor.book.protects = True
+    desk.hold(100)
+    desk.tell(msgspec.structs.replace(tick(NOON, 720.0), lower_band=np.array([720.0])))
+    asked: list[CancelOrder] = []
+    desk.bus.tap((CancelOrder,), asked.append)
+    desk.tell(Flatten(ts=NOON, reason="why"))
+    for second in range(1, 60):
+        desk.tell(TimeAdvanced(ts=NOON + second * NS_PER_S))
+    assert not asked
+
+
 def hold_future(calendar: MarketCalendar, quantity: int) -> Desk:
     """A desk that holds so many units of the future, which somebody bought in parts."""
     desk = Desk(calendar, **WIDE)

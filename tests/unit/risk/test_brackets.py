@@ -20,6 +20,7 @@ from daemon.core.events import (
     PositionRestated,
     ProtectionFailed,
     Side,
+    TradingState,
 )
 from daemon.core.ids import IN_NO_JOURNAL
 from daemon.risk.brackets import Brackets, Leg, Missing, Plan, plan
@@ -617,6 +618,58 @@ def test_where_no_exit_may_leave_in_a_halt_they_stay_where_they_are(desk: Bracke
     desk.halt()
     desk.decide(Action.CLOSE_LONG)
     desk.by_hand(Side.SELL, 100)
+    assert desk.legs() == [STOP, TARGET]
+
+
+def withheld() -> BracketDesk:
+    """A desk that is halted, where no exit may leave then: it holds shares with a stop and a target."""
+    desk = BracketDesk(exits_when_halted=False)
+    desk.at(800.0)
+    desk.pass_s()
+    hold(desk)
+    desk.halt()
+    return desk
+
+
+@pytest.mark.parametrize("why", ["square-off", "no strategy is left"])
+def test_what_would_close_all_leaves_them_where_no_exit_may_leave(why: str) -> None:
+    """The position would be left with neither: no exit, and no stop."""
+    desk = withheld()
+    if why == "square-off":
+        desk.pass_s(300 * 60 + 10)
+    else:
+        desk.flatten(automatic=True)
+        desk.pass_s(10)
+    assert (desk.leaving, desk.legs(), desk.position) == (set(), [STOP, TARGET], 100)
+    assert desk.actor.book.state is TradingState.HALTED
+    desk.resume()
+    desk.pass_s()
+    assert (len(desk.leaving) == 2) is (why == "square-off")
+
+
+def test_a_person_who_flattens_gets_out_of_a_halt_that_withholds_exits() -> None:
+    """He asks for what his halt held up: all is closed, and only closing is let through from then on."""
+    desk = withheld()
+    desk.flatten()
+    assert desk.actor.book.state is TradingState.REDUCING
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_what_is_filled_while_no_exit_may_leave_is_protected_afterwards() -> None:
+    """To be denied three times would be no reason to give the position up."""
+    desk = BracketDesk(exits_when_halted=False)
+    desk.at(800.0)
+    desk.pass_s()
+    desk.decide(Action.BUY_LONG, **BOTH)
+    (entry,) = desk.orders()
+    desk.halt()
+    desk.fill(entry)
+    for _ in range(9):
+        desk.pass_s()
+    assert (desk.legs(), desk.said(ProtectionFailed)) == ([], [])
+    desk.resume()
+    desk.pass_s()
     assert desk.legs() == [STOP, TARGET]
 
 

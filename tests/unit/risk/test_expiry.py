@@ -163,6 +163,18 @@ def test_what_is_over_is_never_traded() -> None:
     assert denial == ("expiry", "a contract that still trades", "expired on 2026-01-27")
 
 
+def test_what_is_over_takes_no_room() -> None:
+    """The exchange has settled it, though the journal holds it: a sold option's strike would fill limits for ever."""
+    day, option = dt.date(2026, 1, 28), "NSE:NIFTY26JAN26000PE"
+    desk = Desk(at(day, "09:20"), option, -65)
+    book = desk.actor.book
+    desk.tell(TimeAdvanced(ts=at(day, "09:20")))
+    assert book.gross_notional("") == book.net_notional("", Side.BUY) == 0
+    book.cash = Decimal(1_000_000)
+    gate = RiskGate(RiskSettings(), INSTRUMENTS, CALENDAR, 30, guard_of(), on_paper=True)
+    assert gate.free(book) == book.equity
+
+
 def check(intent: OrderIntent, book: RiskBook | None = None, price: float = 100.0, **rules: Any) -> Any:
     """Ask a gate at noon of a day in January; `risk` among the rules are limits."""
     limits = rules.pop("risk", WIDE)
@@ -249,6 +261,28 @@ def test_a_sold_option_counts_its_strike_in_the_net_where_it_adds_to_it() -> Non
     assert check(sale, held, price=26_000.0, risk=limits) == ("net_notional", "1690000", "-3380000.00")
     dear = order(Side.BUY, FUTURE, 130, "26000")
     assert check(dear, held, price=26_000.0, risk=limits) == ("net_notional", "1690000", "3373500.00")
+
+
+def test_a_put_counts_the_other_way_in_the_net() -> None:
+    """Sold it gains by a rise, as a future that is bought: together they are twice as much, not nothing."""
+    put, limits = "NSE:NIFTY26JAN26000PE", WIDE | {"max_net_notional": Decimal(65 * 26_000)}
+
+    def beside(symbol: str, quantity: int) -> RiskBook:
+        book = RiskBook(INSTRUMENTS)
+        book.restore([position_of(quantity, "100" if symbol == put else "26000", symbol)], [], [], 0, Decimal(0))
+        return book
+
+    sold, bought = order(Side.SELL, put), order(Side.BUY, put)
+    future = order(Side.BUY, FUTURE, 65, "26000")
+    twice = ("net_notional", "1690000", "3380000.00")
+    assert check(sold, beside(FUTURE, 65), risk=limits, sell_options=True) == twice
+    assert check(future, beside(put, -65), price=26_000.0, risk=limits) == twice
+    assert check(sold, beside(FUTURE, -65), risk=limits, sell_options=True) is None
+    assert check(bought, beside(FUTURE, 65), risk=limits) is None
+    assert check(bought, beside(FUTURE, -65), risk=limits) == ("net_notional", "1690000", "-1696500.00")
+    book = beside(FUTURE, 65)
+    book.order_opened(sold)
+    assert book.net_notional("", Side.BUY) == 2 * 65 * 26_000
 
 
 def test_an_option_whose_strike_nobody_knows_is_not_sold() -> None:

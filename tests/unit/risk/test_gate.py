@@ -337,6 +337,18 @@ def test_the_price_band(check: Check, price: str, passes: bool) -> None:
         assert passes or denial[0] == "price_band"
 
 
+@pytest.mark.parametrize(("price", "passes"), [("0.35", True), ("0.50", True), ("0.55", False), ("0.05", False)])
+def test_a_few_ticks_of_a_cheap_price_are_within_the_band(
+    book: RiskBook, check: Check, price: str, passes: bool
+) -> None:
+    """Of an option at 30 paise the next tick is 17 % away: a limit order could be at no other price."""
+    option = "NSE:NIFTY2611326000CE"
+    book.on_ticks(tick(OPEN + 60 * MINUTE, 0.3, option))
+    denial = check(intend(symbol=option, quantity=65, limit_price=Decimal(price), reference_price=Decimal("0.3")))
+    assert (denial is None) is passes
+    assert passes or denial[0] == "price_band"
+
+
 def test_net_exposure(book: RiskBook, check: Check) -> None:
     """Longs less shorts: a short elsewhere makes room for a long, a long takes it; without a limit all passes."""
     hold(book, 100, RELIANCE)
@@ -479,3 +491,19 @@ def test_on_paper_nobody_lends_without_end(
         assert (denial is None) is passes, denial
         assert denial is None or denial[0] == "funds"
     assert RiskGate(RiskSettings(), instruments, calendar, 30).free(book) is None
+
+
+def test_nothing_is_sold_short_under_cnc(book: RiskBook, calendar: MarketCalendar) -> None:
+    """The broker would refuse it, or sell the shares that lie in the depository; what is held can be sold."""
+    gate = RiskGate(RiskSettings(), InstrumentBook(MarketSettings()), calendar, 30, delivers=True)
+
+    def check(side: Side, quantity: int, *, reduces: bool = False) -> tuple[str, str, str] | None:
+        intent = intend("T1", side, quantity, reduces=reduces)
+        return gate.check(intent, book, intent.ts)
+
+    denial = ("short_selling", "what is held (broker.live.product is CNC)", "10")
+    assert check(Side.SELL, 10) == denial
+    assert check(Side.BUY, 10) is None
+    hold(book, 10)
+    assert check(Side.SELL, 10, reduces=True) is check(Side.SELL, 10) is None
+    assert check(Side.SELL, 11) == (*denial[:2], "11")

@@ -292,6 +292,20 @@ def test_an_order_above_the_freeze_quantity_stands_in_the_book_as_rejected() -> 
     assert taken_.wanted.quantity == 27 * 65
 
 
+def test_a_stop_at_market_in_an_option_stands_in_the_book_as_rejected() -> None:
+    """NSE takes none there, nor can an order be made one; in a future it does."""
+    exchange, option = make(None), "NSE:NIFTY2611326000CE"
+    for symbol in (FUTURE, option):
+        exchange.on_quote(symbol, Quote(last=D(100)))
+    assert isinstance(exchange.place(wanted(OrderType.SL_MARKET, symbol=FUTURE, quantity=65, stop_price="110")), Order)
+    refused = exchange.place(wanted(OrderType.SL_MARKET, symbol=option, quantity=65, stop_price="110"))
+    assert isinstance(refused, Refusal)
+    assert refused.message == "SL-M orders are not allowed in this segment of NSE"
+    stop = taken(exchange, wanted(OrderType.SL_LIMIT, symbol=option, quantity=65, stop_price="110", limit_price="111"))
+    assert isinstance(exchange.modify(stop.order_id, OrderType.SL_MARKET, None, None, None), Refusal)
+    assert stop.wanted.type is OrderType.SL_LIMIT
+
+
 def test_a_contract_without_a_lot_is_no_symbol_here() -> None:
     """Nobody said what one order of it would be."""
     exchange = make(None)

@@ -186,6 +186,19 @@ def test_the_broker_squares_off() -> None:
     taken(exchange, wanted())
 
 
+def test_what_is_not_held_is_not_sold_under_cnc() -> None:
+    """Nobody lends it; what was bought for the day alone is no holding."""
+    exchange = make(None)
+    exchange.on_quote(SBIN, Quote(last=D(100)))
+    taken(exchange, wanted())
+    refused = exchange.place(wanted(side=Side.SELL, quantity=3, product="CNC"))
+    assert isinstance(refused, Refusal)
+    assert refused.message == "RMS: no holdings to sell"
+    taken(exchange, wanted(quantity=3, product="CNC"))
+    taken(exchange, wanted(side=Side.SELL, quantity=3, product="CNC"))
+    assert isinstance(exchange.place(wanted(side=Side.SELL, quantity=3, product="CNC")), Refusal)
+
+
 def test_an_order_that_would_meet_an_own_one_is_cancelled() -> None:
     """On arrival, when changed and when triggered; not where the market is better, and never the one that rests."""
     exchange = make()
