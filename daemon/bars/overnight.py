@@ -3,8 +3,9 @@
 A named one is said before the first tick of the session of its date (or of the first session after it), to everybody
 at once, so that nobody values yesterday's shares at today's price. A jump is said before the first bar of its session:
 that bar opens and closes beyond the limit, for a single false price at the open is no split; or it closes beyond the
-limit from its open, too, which was yesterday's price told once more, for no trading goes so far in a bar. Invariant:
-what is said of a session depends on the ticks and the settings alone, and each action is said once.
+limit from its open, too, which was yesterday's price told once more, for no trading goes so far in a bar. A bar of
+nothing but yesterday's last price is none of the session yet: nobody traded. Invariant: what is said of a session
+depends on the ticks and the settings alone, and each action is said once.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Overnight:
         done = set(self._done)
         for event in seen:
             if isinstance(event, Bar):
-                self._closes[event.symbol] = event.ts_open // DAY_NS, event.close
+                self._see(event)
                 self._date = ist_date(event.ts_open)
             elif isinstance(event, PriceAdjusted):
                 done.add(action_key(event.symbol, event.date, event.kind))
@@ -95,12 +96,10 @@ class Overnight:
 
     def before(self, bar: Bar) -> PriceJumped | None:
         """What is to be said before `bar`, None where it is nothing."""
-        day = bar.ts_open // DAY_NS
-        known = self._closes.get(bar.symbol)
-        self._closes[bar.symbol] = (day, bar.close)
-        if known is None or known[0] == day:
+        close = self._see(bar)
+        if close is None:
             return None
-        close, broken = known[1], partial(self._limit.broken, bar.symbol)
+        broken = partial(self._limit.broken, bar.symbol)
         from_before = broken(close, bar.open)
         if not broken(close, bar.close) or not (from_before or broken(bar.open, bar.close)):
             return None
@@ -109,6 +108,14 @@ class Overnight:
         if not self._silent:
             log.warning(jump.words)
         return jump
+
+    def _see(self, bar: Bar) -> float | None:
+        """Take note of its close; the last price of an earlier session where `bar` is the first since then."""
+        day, known = bar.ts_open // DAY_NS, self._closes.get(bar.symbol)
+        if known is not None and known[0] < day and bar.low == bar.high == known[1]:
+            return None
+        self._closes[bar.symbol] = (day, bar.close)
+        return known[1] if known is not None and known[0] != day else None
 
     def _is_due(self, symbol: str, item: AdjustmentSettings) -> bool:
         if action_key(symbol, item.date.isoformat(), item.kind) in self._done:
