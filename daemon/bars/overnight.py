@@ -27,6 +27,14 @@ from daemon.settings.market import AdjustmentSettings
 log = structlog.get_logger("market")
 
 
+class _Close(msgspec.Struct, frozen=True, gc=False):
+    """The last price (rupees) of a session's day: as the feed told it, and as actions since then count it."""
+
+    day: int
+    price: float
+    told: float
+
+
 class Overnight:
     """Listens to ticks on `bus` and says what is due; is asked about bars by whoever publishes them.
 
@@ -61,7 +69,7 @@ class Overnight:
         self._day = -1
         self._date: dt.date | None = None
         self._begun = False
-        self._closes = {symbol: (ts // DAY_NS, price) for symbol, (ts, price) in (closes or {}).items()}
+        self._closes = {symbol: _Close(ts // DAY_NS, price, price) for symbol, (ts, price) in (closes or {}).items()}
         bus.tap((TickBatch,), self.on_ticks)
 
     def on_ticks(self, batch: Event) -> None:
@@ -110,12 +118,11 @@ class Overnight:
         return jump
 
     def _see(self, bar: Bar) -> float | None:
-        """Take note of its close; the last price of an earlier session where `bar` is the first since then."""
+        """Take note of its close; the last price of an earlier session where `bar` may be the first since then."""
         day, known = bar.ts_open // DAY_NS, self._closes.get(bar.symbol)
-        if known is not None and known[0] < day and bar.low == bar.high == known[1]:
-            return None
-        self._closes[bar.symbol] = (day, bar.close)
-        return known[1] if known is not None and known[0] != day else None
+        is_old = known is not None and known.day < day and bar.low == bar.high == known.told
+        self._closes[bar.symbol] = _Close(known.day if known is not None and is_old else day, bar.close, bar.close)
+        return known.price if known is not None and known.day != day else None
 
     def _is_due(self, symbol: str, item: AdjustmentSettings) -> bool:
         if action_key(symbol, item.date.isoformat(), item.kind) in self._done:
@@ -134,8 +141,8 @@ class Overnight:
 
     def _scale(self, symbol: str, numerator: int, denominator: int) -> None:
         if symbol in self._closes:
-            day, close = self._closes[symbol]
-            self._closes[symbol] = day, close * numerator / denominator
+            close = self._closes[symbol]
+            self._closes[symbol] = msgspec.structs.replace(close, price=close.price * numerator / denominator)
 
     def _adjust(self, symbol: str, item: AdjustmentSettings, ts: int) -> None:
         numerator, denominator, date = item.fraction.numerator, item.fraction.denominator, item.date.isoformat()
