@@ -3,8 +3,9 @@
 A named one is said before the first tick of the session of its date (or of the first session after it), to everybody
 at once, so that nobody values yesterday's shares at today's price. A jump is said before the first bar of its session:
 that bar opens and closes beyond the limit, for a single false price at the open is no split; or it closes beyond the
-limit from its open, too, which was yesterday's price told once more, for no trading goes so far in a bar. Invariant:
-what is said of a session depends on the ticks and the settings alone, and each action is said once.
+limit from its open, too, which was yesterday's price told once more, for no trading goes so far in a bar. A bar of
+nothing but yesterday's last price is none of the session yet: nobody traded. Invariant: what is said of a session
+depends on the ticks and the settings alone, and each action is said once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ from daemon.market.overnight import OvernightLimit, action_key
 from daemon.settings.market import AdjustmentSettings
 
 log = structlog.get_logger("market")
+
+
+class _Close(msgspec.Struct, frozen=True, gc=False):
+    """The last price (rupees) of a session's day: as the feed told it, and as actions since then count it."""
+
+    day: int
+    price: float
+    told: float
 
 
 class Overnight:
@@ -60,7 +69,7 @@ class Overnight:
         self._day = -1
         self._date: dt.date | None = None
         self._begun = False
-        self._closes = {symbol: (ts // DAY_NS, price) for symbol, (ts, price) in (closes or {}).items()}
+        self._closes = {symbol: _Close(ts // DAY_NS, price, price) for symbol, (ts, price) in (closes or {}).items()}
         bus.tap((TickBatch,), self.on_ticks)
 
     def on_ticks(self, batch: Event) -> None:
@@ -83,7 +92,7 @@ class Overnight:
         done = set(self._done)
         for event in seen:
             if isinstance(event, Bar):
-                self._closes[event.symbol] = event.ts_open // DAY_NS, event.close
+                self._see(event)
                 self._date = ist_date(event.ts_open)
             elif isinstance(event, PriceAdjusted):
                 done.add(action_key(event.symbol, event.date, event.kind))
@@ -95,12 +104,10 @@ class Overnight:
 
     def before(self, bar: Bar) -> PriceJumped | None:
         """What is to be said before `bar`, None where it is nothing."""
-        day = bar.ts_open // DAY_NS
-        known = self._closes.get(bar.symbol)
-        self._closes[bar.symbol] = (day, bar.close)
-        if known is None or known[0] == day:
+        close = self._see(bar)
+        if close is None:
             return None
-        close, broken = known[1], partial(self._limit.broken, bar.symbol)
+        broken = partial(self._limit.broken, bar.symbol)
         from_before = broken(close, bar.open)
         if not broken(close, bar.close) or not (from_before or broken(bar.open, bar.close)):
             return None
@@ -109,6 +116,13 @@ class Overnight:
         if not self._silent:
             log.warning(jump.words)
         return jump
+
+    def _see(self, bar: Bar) -> float | None:
+        """Take note of its close; the last price of an earlier session where `bar` may be the first since then."""
+        day, known = bar.ts_open // DAY_NS, self._closes.get(bar.symbol)
+        is_old = known is not None and known.day < day and bar.low == bar.high == known.told
+        self._closes[bar.symbol] = _Close(known.day if known is not None and is_old else day, bar.close, bar.close)
+        return known.price if known is not None and known.day != day else None
 
     def _is_due(self, symbol: str, item: AdjustmentSettings) -> bool:
         if action_key(symbol, item.date.isoformat(), item.kind) in self._done:
@@ -127,8 +141,8 @@ class Overnight:
 
     def _scale(self, symbol: str, numerator: int, denominator: int) -> None:
         if symbol in self._closes:
-            day, close = self._closes[symbol]
-            self._closes[symbol] = day, close * numerator / denominator
+            close = self._closes[symbol]
+            self._closes[symbol] = msgspec.structs.replace(close, price=close.price * numerator / denominator)
 
     def _adjust(self, symbol: str, item: AdjustmentSettings, ts: int) -> None:
         numerator, denominator, date = item.fraction.numerator, item.fraction.denominator, item.date.isoformat()

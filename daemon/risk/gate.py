@@ -27,6 +27,8 @@ from daemon.settings.risk import RiskSettings
 MINUTE_NS = 60 * NS_PER_S
 SAME = 1e-9
 """Rupees: prices so near to each other are one."""
+FROZEN = "freeze_quantity"
+"""The check that an exit passes in parts."""
 SETTLED = "a position of which it is known what a corporate action made of it"
 
 
@@ -94,16 +96,15 @@ class RiskGate:
         lot, held = instrument.lot_size, book.of(intent.symbol).position
         if intent.quantity <= 0 or (intent.quantity % lot and not (intent.reduces and held % lot)):
             return "lot_size", f"a multiple of {lot}", str(intent.quantity)
-        largest = instrument.largest_order
-        if largest is not None and intent.quantity > largest:
-            return "freeze_quantity", f"at most {largest} in one order", str(intent.quantity)
         for price in (intent.limit_price, intent.stop_price, intent.stop_loss, intent.take_profit):
             if price is not None and not instrument.on_grid(price):
                 return "tick_size", f"a positive multiple of {instrument.tick_size}", str(price)
-        entry = book.of(intent.symbol)
-        if intent.reduces:
-            return self._check_exit(intent, entry, book, now)
-        return self._check_entry(intent, entry, book, now, now if heard is None else min(now, heard))
+        entry, largest, frozen = book.of(intent.symbol), instrument.largest_order, None
+        if largest is not None and intent.quantity > largest:
+            frozen = FROZEN, f"at most {largest} in one order", str(intent.quantity)
+        if intent.reduces:  # one that may go but for that goes in parts
+            return self._check_exit(intent, entry, book, now) or frozen
+        return frozen or self._check_entry(intent, entry, book, now, now if heard is None else min(now, heard))
 
     def _check_exit(
         self, intent: OrderIntent, entry: SymbolRisk, book: RiskBook, now: int

@@ -3,8 +3,8 @@
 The first price of a day is enough: exits wait from then on. Whether the price was true shows later: `confirm` when the
 first bar says so too, or the price is back within the limit. Before that first price nothing is closed by itself: an
 exit of yesterday's quantity may be half of one, or turn the position round; a first price that is yesterday's last may
-be that, told once more, and is waited out for a minute. Loop-free. Invariant: only what is held is
-looked at, and a jump inside a day is none.
+be that, told once more: exits wait for another one for a minute, and whatever follows it is still looked at. Loop-free.
+Invariant: only what is held is looked at, and a jump inside a day is none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class HeldOver:
         self._watched: set[str] = set()
         self._doubted: dict[str, float] = {}
         self._same_since: dict[str, int] = {}
-        """When the day began (UTC ns) for those that were told yesterday's last price alone."""
+        """When the day began (UTC ns) for those that were told yesterday's last price alone, on that day."""
         self._counted_anew: set[str] = set()
         """Those whose last price is counted by an action: it was never told, so that it is no old one."""
 
@@ -73,7 +73,7 @@ class HeldOver:
         known = self._closes.get(symbol) if symbol in self._watched else None
         if known is None or known[0] >= india_day(ts) or self._limit is None or not self._limit.is_share(symbol):
             return False
-        return ts - self._same_since.get(symbol, ts) < SAME_LASTS_NS
+        return ts - self._since(symbol, ts) < SAME_LASTS_NS
 
     def contracts_on(self, share: str) -> list[str]:
         """Those that are held of the futures and options on `share`."""
@@ -94,7 +94,8 @@ class HeldOver:
             if not entry.last_ts:
                 continue
             day, known = india_day(entry.last_ts), self._closes.get(symbol)
-            if known is not None and known[0] < day and self._waits(symbol, known[1], entry.last_price, entry.last_ts):
+            if known is not None and known[0] < day and self._is_old(symbol, known[1], entry.last_price):
+                self._same_since[symbol] = self._since(symbol, entry.last_ts)
                 continue
             self._same_since.pop(symbol, None)
             self._counted_anew.discard(symbol)
@@ -106,8 +107,11 @@ class HeldOver:
                 found.append(Jump(symbol, self._doubted.pop(symbol), entry.last_price, back=True))
         return sorted(found, key=lambda jump: jump.symbol)
 
-    def _waits(self, symbol: str, before: float, price: float, ts: int) -> bool:
-        """Whether a first price of the day may be the last of the day `before`, told once more at `ts` (UTC ns)."""
-        if price != before or symbol in self._counted_anew:
-            return False
-        return ts - self._same_since.setdefault(symbol, ts) < SAME_LASTS_NS
+    def _is_old(self, symbol: str, before: float, price: float) -> bool:
+        """Whether a first price of the day may be the last of the day `before`, told once more."""
+        return price == before and symbol not in self._counted_anew
+
+    def _since(self, symbol: str, ts: int) -> int:
+        """Since when, on the day of `ts`, yesterday's last price alone was told; `ts` where it wasn't."""
+        since = self._same_since.get(symbol, ts)
+        return since if india_day(since) == india_day(ts) else ts

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import structlog
 
 from daemon.core.clock import Clock, VenueTime
-from daemon.core.events import Event, ManualOrder, ManualOrderAnswered, OrderApproved, OrderDenied, OrderIntent
+from daemon.core.events import MANUAL, Event, ManualOrder, ManualOrderAnswered, OrderApproved, OrderDenied, OrderIntent
 from daemon.risk.book import RiskBook
-from daemon.risk.gate import RiskGate
+from daemon.risk.gate import FROZEN, RiskGate
 from daemon.risk.intents import IntentBuilder
 from daemon.risk.refusals import StandingDenials
 
@@ -57,7 +57,7 @@ class Submitting:
         undated = self._undated()
         if undated:
             return "day", "a day that the venue confirms", undated
-        denials = [self._submit_one(part) for part in self._builder.parts(intent, self._book)]
+        denials = [self._submit_one(part) for part in self._parts(intent)]
         return next((denial for denial in denials if denial is not None), None)
 
     def submit_wish(self, intent: OrderIntent) -> bool:
@@ -88,6 +88,14 @@ class Submitting:
                 value=value,
             )
         )  # fmt: skip
+
+    def _parts(self, intent: OrderIntent) -> list[OrderIntent]:
+        """The orders that an intent becomes; one by hand that would be denied whole is one, so that nothing leaves."""
+        parts = self._builder.parts(intent, self._book)
+        if len(parts) == 1 or intent.strategy != MANUAL:
+            return parts
+        denial = self._gate.check(intent, self._book, intent.ts, self._clock.now_ns())
+        return parts if denial is None or denial[0] == FROZEN else [intent]
 
     def _submit_one(self, intent: OrderIntent) -> tuple[str, str, str] | None:
         self.look_at_lease()

@@ -21,7 +21,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from daemon.core.clock import NS_PER_MS, NS_PER_S, LiveClock, india_day
+from daemon.core.clock import MAX_SKEW_NS, NS_PER_MS, NS_PER_S, LiveClock, india_day
 from daemon.core.errors import StartAgain, Unavailable
 from daemon.core.events import TickBatch
 from daemon.feed.live.ahead import Ahead
@@ -117,6 +117,8 @@ class ClockWatch:
         """By how much the venue is ahead of the steady clock, as its answers and its ticks last said."""
         self._clock = clock
         self._limit = int(limit_s * NS_PER_S)
+        self._behind = min(self._limit, MAX_SKEW_NS - HALF_SECOND)
+        """So far our time may be behind: beyond it the filter takes no tick, whatever the limit is."""
         self._stamps = Stamps(symbols)
         self._ahead, self._rejects = Ahead(), False
         self._dates: deque[tuple[int, int]] = deque(maxlen=DATES)  # (when it came, by how much it was ahead)
@@ -165,7 +167,7 @@ class ClockWatch:
         ticks = None if self._ticks_say is None else self._ticks_say + HALF_SECOND - ours
         dates = None if self._dates_say is None else self._dates_say - ours
         self._note_venue(steady, None if ticks is None else ours + ticks)
-        confirmed = any(word is not None and abs(word) <= limit for word in (ticks, dates))
+        confirmed = any(word is not None and not self._is_off(word) for word in (ticks, dates))
         other = self._other(wall, ticks, dates)
         stepped = False
         if self.undated:
@@ -183,9 +185,9 @@ class ClockWatch:
             self._hold("the venue's ticks and the venue's answers are of different times")
         elif dates is not None:
             self._hold(f"the venue's answers are dated {_apart(dates)} our time")
-        elif ticks is not None and not -LATE_NS <= ticks <= limit:
+        elif ticks is not None and not -LATE_NS <= ticks <= self._behind:
             self._hold(f"the venue's ticks are stamped {_apart(ticks)} our time")
-        if not stepped and not self._losing and abs(wall) <= limit:
+        if not stepped and not self._losing and self._may_be_followed(wall):
             self._follow(wall, wall_ns - steady)
         return stepped
 
@@ -251,7 +253,7 @@ class ClockWatch:
             told = f"the daemon's time is {_apart(-apart)} the venue's {by}"
             return f"{told}: nothing is opened, and a session ends {ends}"
         wall = self._clock.readings.wall_ns() - self._clock.now_ns()
-        return "" if abs(wall) <= self._limit else f"the machine's clock is {_apart(wall)} the daemon's time"
+        return "" if self._may_be_followed(wall) else f"the machine's clock is {_apart(wall)} the daemon's time"
 
     def _tell_of_rejected(self, steady: int) -> None:
         """Once when it begins, and once when it is over."""
@@ -277,13 +279,21 @@ class ClockWatch:
 
     def _other(self, wall: int, ticks: float | None, dates: float | None) -> int | None:
         """By how much two sources, one of them the venue's, say together that our time is wrong; None: no two do."""
-        limit = self._limit
+        limit, is_off = self._limit, self._is_off
         for venue in (dates, ticks):
-            if venue is not None and min(abs(venue), abs(wall)) > limit >= abs(venue - wall):
+            if venue is not None and is_off(venue) and is_off(wall) and abs(venue - wall) <= limit:
                 return wall
-        if dates is not None and ticks is not None and min(abs(dates), abs(ticks)) > limit >= abs(dates - ticks):
+        if dates is not None and ticks is not None and is_off(dates) and is_off(ticks) and abs(dates - ticks) <= limit:
             return int(max(dates, ticks))  # what is late was delayed
         return None
+
+    def _is_off(self, ahead: float) -> bool:
+        """Whether a time is too far ahead of ours, or behind it, for ours to be right."""
+        return not -self._limit <= ahead <= self._behind
+
+    def _may_be_followed(self, wall: int) -> bool:
+        """Whether our time, moved by so much to the machine's, would still be within what the venue is held to."""
+        return -self._behind <= wall <= self._limit
 
     # -- what is done about it ----------------------------------------------------------------------------------------
 

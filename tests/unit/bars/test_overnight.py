@@ -116,6 +116,34 @@ def test_a_bar_that_closes_beyond_the_limit_is_a_jump() -> None:
         assert station.before(bar(1, 100.0, 100.0, 5)) is None
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_bar_of_nothing_but_yesterdays_price_is_none_of_the_session(restarted: bool) -> None:
+    """The share that nobody trades before 09:25 was split all the same; a fall after it has traded is none."""
+    evening, told, split = bar(0, 100.0, 100.0), bar(1, 100.0, 100.0), bar(1, 20.0, 20.1, 5)
+    station = Heard().station
+    if restarted:
+        station.remember([evening, told])
+    else:
+        assert [station.before(evening), station.before(told)] == [None, None]
+    said = station.before(split)
+    assert said is not None
+    assert (said.before, said.after) == (100.0, 20.0)
+    traded = Heard().station
+    assert [traded.before(it) for it in (evening, bar(1, 100.0, 99.95), bar(1, 20.0, 20.0, 5))] == [None] * 3
+
+
+def test_what_a_named_action_ended_may_be_told_once_more_too() -> None:
+    """Those who hold windows saw it at the old price, so they begin anew there and at the new one."""
+    heard = Heard(split())
+    heard.tick(0)
+    heard.station.before(bar(0, 100.0, 100.0))
+    heard.tick(1)
+    told = [
+        heard.station.before(bar(1, price, price, minute)) for minute, price in ((0, 100.0), (5, 100.0), (10, 20.0))
+    ]
+    assert [it and (it.before, it.after) for it in told] == [(20.0, 100.0), None, (100.0, 20.0)]
+
+
 def test_a_jump_is_measured_in_the_price_that_an_action_made() -> None:
     """With the right ratio there is none."""
     heard = Heard(split())

@@ -848,6 +848,21 @@ def test_an_exit_above_the_freeze_quantity_is_several_orders_of_one_reason(calen
     assert [event for event in desk.tell(TimeAdvanced(ts=late)) if isinstance(event, OrderIntent)] == []
 
 
+@pytest.mark.parametrize(("quantity", "check"), [(61 * 65 - 1, "lot_size"), (62 * 65, "reduces")])
+def test_of_an_exit_by_hand_that_is_denied_nothing_leaves(calendar: MarketCalendar, quantity: int, check: str) -> None:
+    """Its parts that could go by themselves neither: whoever is told that it is denied believes that he holds all."""
+    desk = hold_future(calendar, 61 * 65)
+    order = ManualOrder(
+        ts=NOON, key="k", symbol=NIFTY_FUTURE, side=Side.SELL, quantity=quantity, type=OrderType.MARKET,
+        limit_price=None, reason="why", reduce_only=True,
+    )  # fmt: skip
+    said = desk.tell(order)
+    assert [type(event) for event in said] == [OrderIntent, OrderDenied, ManualOrderAnswered]
+    answer = said[-1]
+    assert isinstance(answer, ManualOrderAnswered)
+    assert (answer.approved, answer.check, answer.value) == (False, check, str(quantity))
+
+
 @pytest.mark.parametrize(("held", "parts"), [(75, [65, 10]), (30 * 65 + 10, [1755, 195, 10]), (25, [25])])
 def test_a_position_of_another_lot_can_be_closed(calendar: MarketCalendar, held: int, parts: list[int]) -> None:
     """The lot changed while it was held: what is no whole lot goes by itself, for a broker may refuse it."""

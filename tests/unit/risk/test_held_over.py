@@ -145,6 +145,23 @@ def test_a_price_that_stays_is_believed_after_a_minute(ticks: tuple[int, ...]) -
     assert kinds(other.tell(tick(MORNING + 2, 800.05), TimeAdvanced(ts=MORNING + 3))) == [OrderIntent]
 
 
+def test_what_follows_yesterdays_price_is_looked_at_however_long_that_was_told() -> None:
+    """A share that nobody trades before 09:25: by then its exit waits at the venue, and the split is seen all the same.
+
+    On the next day the minute begins anew.
+    """
+    night = Night()
+    night.open_at(800.0)
+    assert kinds(night.tell(TimeAdvanced(ts=MORNING + 71 * NS_PER_S))) == [OrderIntent]
+    assert kinds(night.tell(tick(MORNING + 10 * MINUTE, 160.0))) == [SymbolHalted]
+    assert night.book.day_pnl() == 0
+    still = Night()
+    still.open_at(800.0)
+    assert not still.actor.held_over.is_unseen(SBIN, MORNING + MINUTE)
+    still.tell(tick(MORNING + DAY, 800.0))
+    assert still.actor.held_over.is_unseen(SBIN, MORNING + DAY + NS_PER_S)
+
+
 @pytest.mark.parametrize(("seen_ts", "closed"), [(EVENING, False), (MORNING, True)])
 def test_what_an_earlier_process_saw_today_needs_no_other_price(seen_ts: int, closed: bool) -> None:
     """A restart goes on closing at once what the market has priced today already."""

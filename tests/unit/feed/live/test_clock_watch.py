@@ -19,12 +19,12 @@ LIMIT_S = 2.0
 class Bench:
     """A daemon's clock and its watch; `venue` is the true time, UTC ns."""
 
-    def __init__(self, wrong_s: float = 0.0, symbols: tuple[str, ...] = SYMBOLS) -> None:
+    def __init__(self, wrong_s: float = 0.0, symbols: tuple[str, ...] = SYMBOLS, limit_s: float = LIMIT_S) -> None:
         self.venue = OPEN + HOUR * NS_PER_S
         self.readings = FakeReadings(self.venue + round(wrong_s * NS_PER_S))
         self.clock = LiveClock(self.readings)
         self.symbols = symbols
-        self.watch = ClockWatch(self.clock, len(symbols), LIMIT_S)
+        self.watch = ClockWatch(self.clock, len(symbols), limit_s)
         self.moved = 0
         self.newest = 0
 
@@ -184,6 +184,28 @@ def test_a_start_with_a_wall_clock_that_was_slow_is_mended_by_ticks_and_answers(
     bench.trade(6)
     assert bench.watch.held == ""
     assert bench.watch.trouble.startswith("the machine's clock is 3600.")
+
+
+def test_a_clock_that_is_further_behind_than_the_filter_bears_is_mended_whatever_the_limit() -> None:
+    """By ten seconds one may be off, but of a clock 4.5 s behind the filter would take no tick: it is set forward.
+
+    The machine's clock, which stays behind, is said and not followed back.
+    """
+    bench = Bench(-4.5, limit_s=10.0)
+    bench.trade(3)
+    bench.answer(2)
+    bench.trade(6)
+    assert bench.moved == 1
+    assert abs(bench.off_s) <= 1.0
+    assert bench.watch.held == ""
+    before = bench.off_s
+    bench.trade(120)
+    assert abs(bench.off_s - before) < 0.01
+    assert bench.watch.trouble.startswith("the machine's clock is ")
+    ahead = Bench(4.5, limit_s=10.0)
+    ahead.trade(6)
+    ahead.answer(2)
+    assert (ahead.moved, ahead.watch.held, ahead.watch.trouble) == (0, "", "")
 
 
 def test_a_start_with_a_wall_clock_that_ntp_then_corrects_is_mended_by_ticks_alone() -> None:
