@@ -231,6 +231,8 @@ class ControlServer:
         if route is None or route.scope is None:
             return await handler(request)
         authorization, cookie = request.headers.get("Authorization"), request.cookies.get(cookie_name(request))
+        if request.content.is_eof():  # all of it is here: it is kept, for whoever sent it may hang up meanwhile
+            await request.read()
         await self._gate.refresh(authorization)
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
