@@ -14,6 +14,7 @@ from daemon.core.clock import DAY_NS
 from daemon.core.events import Action, Flatten, Halt, TradingState
 from tests.integration.browsers import Visit, clipped
 from tests.unit.control.fakes import (
+    BARS,
     DECISIONS,
     NOW,
     ORDERS,
@@ -180,6 +181,74 @@ def test_commands_ask_first(browser: Any) -> None:
     assert [type(one) for one in daemon.submitted] == [Halt, Halt]
     assert not any(isinstance(one, Flatten) for one in daemon.submitted)
     assert daemon.submitted[0].reason == "lunch"  # type: ignore[attr-defined]
+
+
+def test_a_yes_is_a_press_of_its_own(browser: Any) -> None:
+    """Neither a key that is held down nor the second half of a double click is one: neither halts, neither orders."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        page, asked = visit.page, visit.page.locator("#ask")
+        page.get_by_role("button", name="Halt", exact=True).focus()
+        for _ in range(3):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        assert asked.is_visible()
+        page.keyboard.press("Escape")
+        page.locator("#ticket-quantity").fill("5")
+        for _ in range(3):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        assert asked.is_visible()
+        yes = page.locator("#ask-yes").bounding_box()
+        page.mouse.move(yes["x"] + 5, yes["y"] + 5)
+        page.mouse.down(click_count=2)
+        page.mouse.up(click_count=2)
+        assert asked.is_visible()
+        assert (daemon.submitted, daemon.tickets) == ([], [])
+        page.mouse.click(yes["x"] + 5, yes["y"] + 5)
+        visit.page.wait_for_selector("#said:has-text('Approved as H7')")
+    assert len(daemon.tickets) == 1
+
+
+def test_the_price_of_one_symbol_is_none_of_another(browser: Any) -> None:
+    """Of an order by hand: chosen anew, the symbol's own last price stands there, or nothing."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, symbols=["NSE:SBIN-EQ", "NSE:TCS-EQ"])
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.locator("#ticket-type").select_option("limit")
+        assert visit.page.locator("#ticket-price").input_value() != ""
+        visit.page.locator("#ticket-symbol").select_option("NSE:TCS-EQ")
+        assert visit.page.locator("#ticket-price").input_value() == ""
+
+
+@pytest.mark.parametrize(
+    ("after_ns", "said"), [(-1, "volume 1,000"), (1, "volume 1,000 · then: buy up to 500, 61 % sure")]
+)
+def test_the_chart_says_what_was_decided_on_its_newest_bar(browser: Any, after_ns: int, said: str) -> None:
+    """Not what was decided before it closed; where another symbol's bars don't come, none stay under its name."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, symbols=["NSE:SBIN-EQ", "NSE:TCS-EQ"])
+    ends = DECISIONS[-1].ts + 2
+    daemon.rings[Listing.BARS].add(msgspec.structs.replace(BARS[0], ts_open=ends - 2, ts_close=ends))
+    newest = msgspec.structs.replace(DECISIONS[0], ts=ends + after_ns, action=Action.BUY_LONG)
+    daemon.rings[Listing.DECISIONS].add(newest)
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.wait_for_selector("#chart[data-bars]")
+        read = visit.page.locator("#read")
+        assert read.inner_text().endswith(said)
+        visit.page.route("**/bars*", lambda route: route.fulfill(status=503, json={"detail": "too busy"}))
+        visit.page.locator("#symbol").select_option("NSE:TCS-EQ")
+        assert read.inner_text().startswith("NSE:TCS-EQ: ")
+        assert visit.page.locator("#chart").get_attribute("data-bars") == "0"
 
 
 def test_a_position_is_closed_and_no_more(browser: Any) -> None:

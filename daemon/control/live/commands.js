@@ -23,6 +23,10 @@ function confirmed(title, text, yes) {
   });
 }
 
+/* A yes is a press of its own: the second half of a double click, or a key that is held down, is none. */
+byId("ask-yes").addEventListener("click", (event) => { if (event.detail > 1) event.preventDefault(); });
+document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter") event.preventDefault(); });
+
 function tell(text, kind = "note") {
   say("said", text, "banner " + kind);
   show("said", true);
