@@ -57,6 +57,9 @@ def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, width: int, s
         assert all(asked.startswith(url) for asked in visit.asked)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
         assert visit.page.evaluate(CLIPPED) == []
+        visit.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        halt = visit.page.get_by_role("button", name="Halt", exact=True).bounding_box()
+        assert 0 <= halt["y"] <= 844 - halt["height"]
         holds = [one for one in visit.page.locator("#decisions li").all_inner_texts() if "hold" in one]
         assert holds
         assert not any("500" in one for one in holds)
@@ -75,6 +78,33 @@ def test_a_link_opens_once(browser: Any) -> None:
         second.page.locator("#token").fill("a-token-of-some-length")
         second.page.keyboard.press("Enter")
         second.pill("ACTIVE")
+
+
+def test_a_session_that_is_over_says_so_and_a_link_in_its_place_opens_another(browser: Any) -> None:
+    """In the same tab, of which the browser loads nothing anew; the code is gone from the address there, too."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.context.clear_cookies()
+        visit.pill("signed out")
+        assert visit.page.locator("#said").inner_text().startswith("The session is over")
+        visit.page.goto(server.owners_link().link)
+        visit.pill("ACTIVE")
+        assert visit.page.url == url + "/"
+        assert visit.page.locator("#said").is_hidden()
+
+
+def test_a_daemon_that_stands_still_is_not_signed_out_of(browser: Any) -> None:
+    """Where the page comes and its first question has no answer, the pill says why; then it goes on by itself."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, url + "/healthz")
+        visit.page.route("**/api/config", lambda route: route.fulfill(status=503, json={"detail": "it stands still"}))
+        visit.page.goto(server.owners_link().link)
+        visit.pill("it stands still")
+        visit.page.unroute("**/api/config")
+        visit.pill("ACTIVE")
 
 
 def test_a_lost_daemon_is_never_green(browser: Any) -> None:

@@ -33,7 +33,7 @@ function tell(text, kind = "note") {
 }
 
 const withReason = (body, reason) => (reason ? { ...body, reason } : body);
-const whyNot = (error) => (error instanceof Refused ? error.message : `${notAnswered(error)}; it may have been taken, look before you ask again`);
+const whyNot = (error) => (error instanceof Refused ? error.message : `${notAnswered(error)}; it may yet be taken. Give it again: twice does no harm`);
 
 async function command(word, again) {
   const [title, text] = MEANING[word], reason = await confirmed(title, text, title);

@@ -14,7 +14,7 @@ function pill() {
   const s = seen.status, gone = lost() && !seen.signedOut;
   document.body.classList.toggle("lost", gone);
   let text, kind = "pill";
-  if (seen.signedOut) text = seen.starting ? "connecting" : "signed out";
+  if (seen.signedOut) text = seen.starting ? "connecting" : seen.wrong || "signed out";
   else if (gone) { text = `lost since ${here(seen.at)}`; kind = "pill lost"; }
   else if (!s) text = seen.wrong || "connecting";
   else if (s.trading_state !== "ACTIVE") { text = s.trading_state; kind = "pill " + (s.trading_state === "HALTED" ? "bad" : "warn"); }
@@ -55,7 +55,7 @@ async function look() {
     showPositions(positions, (row) => close(row, now));
     await rest();
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return signOut("");
+    if (error instanceof Refused && error.status === 401) return signOut();
     seen.wrong = notAnswered(error);
   }
   pill();
@@ -180,13 +180,13 @@ function signedIn(status, positions) {
   listening = true;
 }
 
-function signOut(why) {
+function signOut() {
+  if (!seen.signedOut) tell("The session is over: hrmd was started again, or the session's time or its token has ended.", "bad");
   Object.assign(seen, { signedOut: true, starting: false, status: null, at: 0, wrong: "", partAt: 0, partWrong: "" });
   show("door", true);
   for (const id of ["grid", "figures", "commands"]) show(id, false);
   byId("banners").replaceChildren();
   delete byId("banners").dataset.stamp;
-  if (why) tell(why, "bad");
   pill();
 }
 
@@ -203,22 +203,24 @@ async function begin() {
   alarm("lost", "bad", "hrmd is lost: ");
   alarm("part", "bad", "Partly old: ");
   try {
-    await arrive();
+    if (await arrive()) show("said", false);
   } catch (error) {
-    tell(error.message, "bad");
+    tell(notAnswered(error), "bad");
   }
   try {
     const config = await ask("/api/config"), own = config.settings.strategy.interval;
     byId("interval").replaceChildren(...config.settings.bars.intervals.filter((one) => one !== "1d").map((one) => new Option(one, one, one === own, one === own)));
     await look();
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) signOut("");
-    else { seen.starting = false; seen.wrong = "no answer"; setTimeout(begin_again, LOOK_MS); }
+    if (error instanceof Refused && error.status === 401) signOut();
+    else { seen.starting = false; seen.wrong = notAnswered(error); setTimeout(begin_again, LOOK_MS); }
   }
   pill();
 }
 const begin_again = () => { for (const name of ["lost", "part"]) byId(name + "-banner").remove(); begin(); };
 
+/* A link that is opened where the page is open already: the browser loads nothing anew. */
+addEventListener("hashchange", () => { if (location.hash.startsWith("#code=")) begin_again(); });
 byId("unlock").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = byId("token").value.trim();
@@ -228,7 +230,7 @@ byId("unlock").addEventListener("submit", async (event) => {
     show("said", false);
     begin_again();
   } catch (error) {
-    tell(error.message, "bad");
+    tell(notAnswered(error), "bad");
   }
 });
 document.querySelectorAll("[data-command]").forEach((button) => button.addEventListener("click", () => command(button.dataset.command, now)));
