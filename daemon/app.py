@@ -197,8 +197,12 @@ class App:
 
     @property
     def model(self) -> str:
-        """What the model in charge says of itself, "" where none decides."""
-        return str(getattr(self.strategy.succession.newest(self.settings.strategy.name), "description", ""))
+        """What the model of the strategy that the settings name says of itself, "" where it has none."""
+        return self.model_of(self.settings.strategy.name)
+
+    def model_of(self, strategy: str) -> str:
+        """What the model of a strategy says of itself, "" where it has none."""
+        return str(getattr(self.strategy.succession.newest(strategy), "description", ""))
 
     @property
     def depth(self) -> int:

@@ -105,7 +105,9 @@ class BudgetServer:
             return refuse(403, why)
         entry = self._gate.enter(request.headers.get("Authorization"), None, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
+            return refuse(
+                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
+            )
         if entry.who is None:
             log.warning("budget_refused", path=request.path, address=request.remote)
             return refuse(401, "expected Authorization: Bearer TOKEN, as in budget.token_file")

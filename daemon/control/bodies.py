@@ -65,7 +65,7 @@ async def read(request: web.Request, body_s: float) -> bytes:
             return await request.read()
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
-    except (web.RequestPayloadError, HttpProcessingError):
+    except (web.RequestPayloadError, HttpProcessingError, ConnectionError):
         raise ValueError("body: expected what Content-Length or Transfer-Encoding announce") from None
 
 

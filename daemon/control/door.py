@@ -73,7 +73,9 @@ class Door:
     def _begun(self, request: web.Request, entry: Entry, what: str, why: str) -> web.Response:
         """A session for whoever was let in, in a cookie; or why there is none."""
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
+            return refuse(
+                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
+            )
         if entry.who is None:
             log.warning("login_refused", address=request.remote or "")
             return refuse(401, why)

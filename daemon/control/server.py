@@ -231,10 +231,14 @@ class ControlServer:
         if route is None or route.scope is None:
             return await handler(request)
         authorization, cookie = request.headers.get("Authorization"), request.cookies.get(cookie_name(request))
+        if request.content.is_eof():  # all of it is here: it is kept, for whoever sent it may hang up meanwhile
+            await request.read()
         await self._gate.refresh(authorization)
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(429, "too many wrong tokens", {"Retry-After": str(entry.wait_s)})
+            return refuse(
+                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
+            )
         if entry.who is None:
             self._log.warning("control_refused", path=request.path, address=request.remote, file=self._keyring.trouble)
             return refuse(401, "expected Authorization: Bearer TOKEN, as in the control token file", _CHALLENGE)

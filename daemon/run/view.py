@@ -164,7 +164,7 @@ class DaemonView:
             strategy_steps=[step.value for step in care.stairs.taken],
             strategy_back=care.back(ladder.active, now),
             strategies_missing=dict(app.supervisor.traits.missing),
-            model=app.model,
+            model=app.model_of(ladder.active),
             symbols=list(app.symbols),
             healthy=health.healthy,
             reasons=health.reasons,

@@ -14,6 +14,7 @@ from daemon.core.clock import DAY_NS
 from daemon.core.events import Action, Flatten, Halt, TradingState
 from tests.integration.browsers import Visit, clipped
 from tests.unit.control.fakes import (
+    BARS,
     DECISIONS,
     NOW,
     ORDERS,
@@ -56,6 +57,9 @@ def test_nothing_is_clipped_fetched_or_complained_of(browser: Any, width: int, s
         assert all(asked.startswith(url) for asked in visit.asked)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
         assert visit.page.evaluate(CLIPPED) == []
+        visit.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        halt = visit.page.get_by_role("button", name="Halt", exact=True).bounding_box()
+        assert 0 <= halt["y"] <= 844 - halt["height"]
         holds = [one for one in visit.page.locator("#decisions li").all_inner_texts() if "hold" in one]
         assert holds
         assert not any("500" in one for one in holds)
@@ -74,6 +78,33 @@ def test_a_link_opens_once(browser: Any) -> None:
         second.page.locator("#token").fill("a-token-of-some-length")
         second.page.keyboard.press("Enter")
         second.pill("ACTIVE")
+
+
+def test_a_session_that_is_over_says_so_and_a_link_in_its_place_opens_another(browser: Any) -> None:
+    """In the same tab, of which the browser loads nothing anew; the code is gone from the address there, too."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.context.clear_cookies()
+        visit.pill("signed out")
+        assert visit.page.locator("#said").inner_text().startswith("The session is over")
+        visit.page.goto(server.owners_link().link)
+        visit.pill("ACTIVE")
+        assert visit.page.url == url + "/"
+        assert visit.page.locator("#said").is_hidden()
+
+
+def test_a_daemon_that_stands_still_is_not_signed_out_of(browser: Any) -> None:
+    """Where the page comes and its first question has no answer, the pill says why; then it goes on by itself."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, url + "/healthz")
+        visit.page.route("**/api/config", lambda route: route.fulfill(status=503, json={"detail": "it stands still"}))
+        visit.page.goto(server.owners_link().link)
+        visit.pill("it stands still")
+        visit.page.unroute("**/api/config")
+        visit.pill("ACTIVE")
 
 
 def test_a_lost_daemon_is_never_green(browser: Any) -> None:
@@ -180,6 +211,74 @@ def test_commands_ask_first(browser: Any) -> None:
     assert [type(one) for one in daemon.submitted] == [Halt, Halt]
     assert not any(isinstance(one, Flatten) for one in daemon.submitted)
     assert daemon.submitted[0].reason == "lunch"  # type: ignore[attr-defined]
+
+
+def test_a_yes_is_a_press_of_its_own(browser: Any) -> None:
+    """Neither a key that is held down nor the second half of a double click is one: neither halts, neither orders."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        page, asked = visit.page, visit.page.locator("#ask")
+        page.get_by_role("button", name="Halt", exact=True).focus()
+        for _ in range(3):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        assert asked.is_visible()
+        page.keyboard.press("Escape")
+        page.locator("#ticket-quantity").fill("5")
+        for _ in range(3):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+        assert asked.is_visible()
+        yes = page.locator("#ask-yes").bounding_box()
+        page.mouse.move(yes["x"] + 5, yes["y"] + 5)
+        page.mouse.down(click_count=2)
+        page.mouse.up(click_count=2)
+        assert asked.is_visible()
+        assert (daemon.submitted, daemon.tickets) == ([], [])
+        page.mouse.click(yes["x"] + 5, yes["y"] + 5)
+        visit.page.wait_for_selector("#said:has-text('Approved as H7')")
+    assert len(daemon.tickets) == 1
+
+
+def test_the_price_of_one_symbol_is_none_of_another(browser: Any) -> None:
+    """Of an order by hand: chosen anew, the symbol's own last price stands there, or nothing."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, symbols=["NSE:SBIN-EQ", "NSE:TCS-EQ"])
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.locator("#ticket-type").select_option("limit")
+        assert visit.page.locator("#ticket-price").input_value() != ""
+        visit.page.locator("#ticket-symbol").select_option("NSE:TCS-EQ")
+        assert visit.page.locator("#ticket-price").input_value() == ""
+
+
+@pytest.mark.parametrize(
+    ("after_ns", "said"), [(-1, "volume 1,000"), (1, "volume 1,000 · then: buy up to 500, 61 % sure")]
+)
+def test_the_chart_says_what_was_decided_on_its_newest_bar(browser: Any, after_ns: int, said: str) -> None:
+    """Not what was decided before it closed; where another symbol's bars don't come, none stay under its name."""
+    daemon = FakeDaemon()
+    daemon.shown = msgspec.structs.replace(STATUS, symbols=["NSE:SBIN-EQ", "NSE:TCS-EQ"])
+    ends = DECISIONS[-1].ts + 2
+    daemon.rings[Listing.BARS].add(msgspec.structs.replace(BARS[0], ts_open=ends - 2, ts_close=ends))
+    newest = msgspec.structs.replace(DECISIONS[0], ts=ends + after_ns, action=Action.BUY_LONG)
+    daemon.rings[Listing.DECISIONS].add(newest)
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        visit.page.wait_for_selector("#chart[data-bars]")
+        read = visit.page.locator("#read")
+        assert read.inner_text().endswith(said)
+        visit.page.route("**/bars*", lambda route: route.fulfill(status=503, json={"detail": "too busy"}))
+        visit.page.locator("#symbol").select_option("NSE:TCS-EQ")
+        assert read.inner_text().startswith("NSE:TCS-EQ: ")
+        assert visit.page.locator("#chart").get_attribute("data-bars") == "0"
 
 
 def test_a_position_is_closed_and_no_more(browser: Any) -> None:

@@ -23,13 +23,17 @@ function confirmed(title, text, yes) {
   });
 }
 
+/* A yes is a press of its own: the second half of a double click, or a key that is held down, is none. */
+byId("ask-yes").addEventListener("click", (event) => { if (event.detail > 1) event.preventDefault(); });
+document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter") event.preventDefault(); });
+
 function tell(text, kind = "note") {
   say("said", text, "banner " + kind);
   show("said", true);
 }
 
 const withReason = (body, reason) => (reason ? { ...body, reason } : body);
-const whyNot = (error) => (error instanceof Refused ? error.message : `${notAnswered(error)}; it may have been taken, look before you ask again`);
+const whyNot = (error) => (error instanceof Refused ? error.message : `${notAnswered(error)}; it may yet be taken. Give it again: twice does no harm`);
 
 async function command(word, again) {
   const [title, text] = MEANING[word], reason = await confirmed(title, text, title);

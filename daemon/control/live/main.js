@@ -2,7 +2,7 @@
    The pill is green only where hrmd answered within the last seconds, is healthy and trades. */
 "use strict";
 const LOOK_MS = 2000, LOST_MS = 6000, SLOW_LOOKS = 8;
-const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], prices: new Map(), partAt: 0, partSince: 0, partWrong: "", signedOut: true, starting: true, wrong: "" };
+const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], bar: null, prices: new Map(), partAt: 0, partSince: 0, partWrong: "", signedOut: true, starting: true, wrong: "" };
 let candles = null, curve = null, listening = false, looks = 0, soon = null, deadline = 0, placed = false;
 const steady = () => performance.timeOrigin + performance.now();
 /* By both clocks: one of them stands still while a laptop sleeps, the other can be set. */
@@ -14,7 +14,7 @@ function pill() {
   const s = seen.status, gone = lost() && !seen.signedOut;
   document.body.classList.toggle("lost", gone);
   let text, kind = "pill";
-  if (seen.signedOut) text = seen.starting ? "connecting" : "signed out";
+  if (seen.signedOut) text = seen.starting ? "connecting" : seen.wrong || "signed out";
   else if (gone) { text = `lost since ${here(seen.at)}`; kind = "pill lost"; }
   else if (!s) text = seen.wrong || "connecting";
   else if (s.trading_state !== "ACTIVE") { text = s.trading_state; kind = "pill " + (s.trading_state === "HALTED" ? "bad" : "warn"); }
@@ -55,7 +55,7 @@ async function look() {
     showPositions(positions, (row) => close(row, now));
     await rest();
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return signOut("");
+    if (error instanceof Refused && error.status === 401) return signOut();
     seen.wrong = notAnswered(error);
   }
   pill();
@@ -94,6 +94,7 @@ function redrawn() {
   showOrders(seen.orders, (row) => cancel(row, now));
   showDecisions(seen.decisions);
   showReasoning(seen.decisions, deadline);
+  if (seen.bar) readBar(seen.bar);
   marked();
 }
 
@@ -107,6 +108,7 @@ async function chartAnew(toTheEnd) {
   const rows = await ask(`/bars?limit=500&symbol=${encodeURIComponent(symbol)}&interval=${interval}`);
   if (symbol !== byId("symbol").value || interval !== byId("interval").value) return;
   candles.fill(rows, interval);
+  seen.bar = null;
   if (rows.length) readBar(rows[0]);
   else say("read", `${symbol}: no bar of ${interval} has closed yet.`);
   marked();
@@ -114,8 +116,11 @@ async function chartAnew(toTheEnd) {
   placed = true;
 }
 
+/* What was decided on it is the first decision since it closed: that of the bar before says nothing about it. */
 function readBar(row) {
-  const made = seen.decisions.find((one) => one.symbol === row.symbol), said = made ? ` · then: ${decisionWords(made).head}` : "";
+  seen.bar = row;
+  const made = seen.decisions.findLast((one) => one.symbol === row.symbol && BigInt(one.ts) >= BigInt(row.close_ts));
+  const said = made ? ` · then: ${decisionWords(made).head}` : "";
   say("read", `${row.symbol} ${moment(row.open_time, 5)} O ${price(row.open)} H ${price(row.high)} L ${price(row.low)} C ${price(row.close)}${row.volume === null ? "" : ` volume ${count(row.volume)}`}${row.gap ? " (ticks may be missing)" : ""}${said}`);
 }
 
@@ -175,13 +180,13 @@ function signedIn(status, positions) {
   listening = true;
 }
 
-function signOut(why) {
+function signOut() {
+  if (!seen.signedOut) tell("The session is over: hrmd was started again, or the session's time or its token has ended.", "bad");
   Object.assign(seen, { signedOut: true, starting: false, status: null, at: 0, wrong: "", partAt: 0, partWrong: "" });
   show("door", true);
   for (const id of ["grid", "figures", "commands"]) show(id, false);
   byId("banners").replaceChildren();
   delete byId("banners").dataset.stamp;
-  if (why) tell(why, "bad");
   pill();
 }
 
@@ -198,22 +203,24 @@ async function begin() {
   alarm("lost", "bad", "hrmd is lost: ");
   alarm("part", "bad", "Partly old: ");
   try {
-    await arrive();
+    if (await arrive()) show("said", false);
   } catch (error) {
-    tell(error.message, "bad");
+    tell(notAnswered(error), "bad");
   }
   try {
     const config = await ask("/api/config"), own = config.settings.strategy.interval;
     byId("interval").replaceChildren(...config.settings.bars.intervals.filter((one) => one !== "1d").map((one) => new Option(one, one, one === own, one === own)));
     await look();
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) signOut("");
-    else { seen.starting = false; seen.wrong = "no answer"; setTimeout(begin_again, LOOK_MS); }
+    if (error instanceof Refused && error.status === 401) signOut();
+    else { seen.starting = false; seen.wrong = notAnswered(error); setTimeout(begin_again, LOOK_MS); }
   }
   pill();
 }
 const begin_again = () => { for (const name of ["lost", "part"]) byId(name + "-banner").remove(); begin(); };
 
+/* A link that is opened where the page is open already: the browser loads nothing anew. */
+addEventListener("hashchange", () => { if (location.hash.startsWith("#code=")) begin_again(); });
 byId("unlock").addEventListener("submit", async (event) => {
   event.preventDefault();
   const token = byId("token").value.trim();
@@ -223,18 +230,25 @@ byId("unlock").addEventListener("submit", async (event) => {
     show("said", false);
     begin_again();
   } catch (error) {
-    tell(error.message, "bad");
+    tell(notAnswered(error), "bad");
   }
 });
 document.querySelectorAll("[data-command]").forEach((button) => button.addEventListener("click", () => command(button.dataset.command, now)));
 byId("ticket").addEventListener("submit", (event) => { event.preventDefault(); ticket((symbol) => seen.prices.get(symbol), now); });
-byId("ticket-type").addEventListener("change", (event) => {
-  const limit = event.target.value === "limit", price = byId("ticket-price");
+/* The last price of what is chosen, to begin with: that of another symbol is none. */
+for (const id of ["ticket-type", "ticket-symbol"]) byId(id).addEventListener("change", () => {
+  const limit = byId("ticket-type").value === "limit", price = byId("ticket-price");
   price.disabled = !limit;
   price.required = limit;
   price.value = limit ? seen.prices.get(byId("ticket-symbol").value) || "" : "";
 });
-for (const id of ["symbol", "interval"]) byId(id).addEventListener("change", () => chartAnew(true).catch(() => {}));
+/* Nothing of another symbol stays under the new name; where no bars come they are asked for again with the next look. */
+for (const id of ["symbol", "interval"]) byId(id).addEventListener("change", () => {
+  seen.bar = null;
+  say("read", `${byId("symbol").value}: bars of ${byId("interval").value} are asked for …`);
+  candles.fill([], byId("interval").value);
+  chartAnew(true).catch(() => { seen.stale = true; });
+});
 for (const id of ["with-decisions", "with-fills"]) byId(id).addEventListener("change", marked);
 byId("no-holds").addEventListener("change", () => showDecisions(seen.decisions));
 byId("level").addEventListener("change", () => tail().catch(() => {}));

@@ -18,12 +18,13 @@ async function ask(path, body, patience = body === undefined ? PATIENCE_MS : COM
   return said;
 }
 
-/* A link's code, or a token, for the cookie. The code is taken out of the address before anything else. */
+/* A link's code for the cookie, where the address has one. The code is taken out of the address before anything else. */
 async function arrive() {
   const found = /^#code=([A-Za-z0-9_-]+)$/.exec(location.hash);
-  if (!found) return;
+  if (!found) return false;
   history.replaceState(null, "", location.pathname);
   await ask("/api/auth/code", { code: found[1] });
+  return true;
 }
 
 /* Frames, until the page is closed: a socket that ends is opened again, after longer and longer pauses. */

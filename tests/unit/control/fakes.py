@@ -37,6 +37,7 @@ from daemon.control.view import (
     PositionRow,
     Status,
 )
+from daemon.core.aside import Aside
 from daemon.core.clock import NS_PER_S, Clock, ReplayClock
 from daemon.core.errors import InboxFull, SettingsError
 from daemon.core.events import (
@@ -359,7 +360,7 @@ class FakeDaemon:
 def build_server(
     daemon: FakeDaemon, clock: Clock | None = None, port: int = 0, limits: Limits = LIMITS, tapes: Path = Path("none"),
     worker: Sequence[str] = (sys.executable, "-c", "raise SystemExit(3)"), precedence: Precedence | None = None,
-    **changes: Any,
+    disk: Aside | None = None, **changes: Any,
 ) -> ControlServer:  # fmt: skip
     """A control server over `daemon`, on a free port unless told; `changes` are settings of control."""
     settings = ControlSettings(port=port, **({"token_file": "unused", "tokens_file": "unused"} | changes))
@@ -368,7 +369,7 @@ def build_server(
     return ControlServer(
         settings, daemon, clock or ReplayClock(NOW), daemon.metrics, TOKEN, daemon, daemon, daemon, limits,
         tuning=daemon, backtests=Backtests(tapes, [], worker), stream=stream, lines=lambda: LINES,
-        precedence=precedence,
+        precedence=precedence, disk=disk,
     )  # fmt: skip
 
 

@@ -12,6 +12,9 @@ import structlog
 
 from daemon.control.connections import BACKLOG, LIMITS, Connections, Guarded, Limits, http_log, limits_within
 from daemon.control.precedence import Precedence
+from daemon.core.aside import Aside
+from daemon.core.events import Halt
+from tests.threads import Hung
 from tests.unit.control.fakes import TOKEN, FakeDaemon, build_server
 
 CAP = 4
@@ -77,10 +80,12 @@ class Port:
 
 
 @asynccontextmanager
-async def serving(limits: Limits = FEW, precedence: Precedence | None = None) -> AsyncIterator[Port]:
+async def serving(
+    limits: Limits = FEW, precedence: Precedence | None = None, disk: Aside | None = None
+) -> AsyncIterator[Port]:
     """A server within `limits`."""
     daemon = FakeDaemon()
-    server = build_server(daemon, limits=limits, precedence=precedence)
+    server = build_server(daemon, limits=limits, precedence=precedence, disk=disk)
     await server.start()
     port = Port(daemon, int(server.url.rpartition(":")[2]))
     async with asyncio.timeout(30):
@@ -139,6 +144,37 @@ async def test_a_body_that_never_comes_is_no_command() -> None:
     async with serving(Limits(body_s=0.05)) as port:
         assert (await (await port.call()).say(POST)).startswith("HTTP/1.1 408")
         assert port.daemon.submitted == []
+
+
+async def test_a_command_is_carried_out_though_whoever_gave_it_hung_up() -> None:
+    """By the session of a page that was closed while the tokens were looked at, on a disk that takes its time."""
+    disk = Hung()
+    body = f'{{"token": "{TOKEN}"}}'
+    login = f"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    async with serving(disk=Aside("control tokens", disk.thread)) as port:
+        said = await (await port.call()).say(login.encode())
+        cookie = said.partition("Set-Cookie: ")[2].partition(";")[0]
+        signed = f"Cookie: {cookie}\r\nOrigin: http://localhost\r\nContent-Length: 2\r\n\r\n{{}}"
+        page = await port.call()
+        page.writer.write(f"POST /control/halt HTTP/1.1\r\nHost: localhost\r\n{signed}".encode())
+        page.writer.transport.abort()
+        await until(lambda: any("halt" in one.what for one in port.daemon.noted))
+        disk.goes_on.set()
+        assert [type(one) for one in port.daemon.submitted] == [Halt]
+        assert port.daemon.noted[-1].status == 202
+
+
+async def test_who_hangs_up_within_a_body_gave_no_command() -> None:
+    """And is no fault inside: no trace in the log."""
+    with structlog.testing.capture_logs() as logs:
+        async with serving() as port:
+            caller = await port.call()
+            caller.writer.write(POST)
+            await caller.writer.drain()
+            caller.writer.transport.abort()
+            await until(lambda: any("halt" in one.what for one in port.daemon.noted))
+            assert (port.daemon.submitted, port.daemon.noted[-1].status) == ([], 400)
+    assert logs == []
 
 
 @pytest.mark.parametrize(

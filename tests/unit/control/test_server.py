@@ -181,6 +181,8 @@ async def test_floods_of_wrong_tokens(running: Running) -> None:
     """429 after ten; the operator still gets in."""
     codes = [(await running.ask("GET", "/status", {}))[0] for _ in range(FAILURES_ALLOWED + 1)]
     assert codes == [401] * FAILURES_ALLOWED + [429]
+    said = (await running.ask("GET", "/status", {}))[1]
+    assert said["detail"] == "too many wrong tokens; try again in 60 s"
     assert (await running.ask("POST", "/control/halt"))[0] == 202
 
 

@@ -49,6 +49,7 @@ from models.agent import HRMAgent
 from tests.samples import (
     CLOSE,
     DAY,
+    HRM,
     LIVELY,
     MINUTE,
     OPEN,
@@ -72,13 +73,13 @@ NOON = OPEN + 60 * MINUTE
 class Desk:
     """An app that doesn't run, its view, and the parts of the path that a test needs moved by hand."""
 
-    def __init__(self, tape: Path, start: int = NOON) -> None:
+    def __init__(self, tape: Path, start: int = NOON, changes: tuple[str, ...] = ()) -> None:
         self.clock = ReplayClock(start)
         plan = RunPlan(
             tapes=[tape], symbols=[], clock=self.clock, latency=FixedLatency(0), journal=None, durable=False,
             restarts=True, order_prefix="T",
         )  # fmt: skip
-        self.app = App(settings_of(*LIVELY), plan)
+        self.app = App(settings_of(*LIVELY, *changes), plan)
         self.app.desk.open = True
         self.view = DaemonView(self.app, "a test")
 
@@ -335,6 +336,16 @@ def test_the_status_tells_of_the_ladder(desk: Desk) -> None:
     reasons = desk.view.status().reasons
     (ladder,) = [one for one in reasons if "ladder" in one]
     assert ladder.startswith("no strategy is left on the ladder; flat, and still closing: 1 positions")
+
+
+def test_the_model_is_of_who_decides(tmp_path: Path) -> None:
+    """The rules that were put in charge have none, whatever the settings named."""
+    desk = Desk(write_tape(tmp_path / "t.parquet", *hill()), changes=HRM)
+    assert desk.view.status().model.startswith("untrained")
+    desk.app.supervisor.handle(SwapStrategy(ts=1, name="rules", reason="enough"))
+    status = desk.view.status()
+    desk.app.close()
+    assert (status.strategy, status.model) == ("rules", "")
 
 
 def test_decisions_after_the_deadline_are_counted(desk: Desk) -> None:
