@@ -17,6 +17,10 @@ from daemon.core.events import MigrationStage
 from tests.simulation.scenes import Scene
 
 FIRST: Final = "NSE:SBIN-EQ"
+SHARE: Final = "NSE:RELIANCE-EQ"
+CONTRACTS: Final = {"NSE:RELIANCE26JANFUT": "future", "NSE:RELIANCE26JAN1400CE": "option"}
+OTHERS: Final = ("BSE:RELIANCE-A", *CONTRACTS)
+"""Where no stop is one at market, where nothing is delivered, and where both holds and nothing is sold short."""
 WARM_UP_S: Final = 50.0
 HEALED_S: Final = 200.0
 """From here on nothing fails any more and operators only resume."""
@@ -32,8 +36,8 @@ FORGETFUL: Final = 0.15
 """In so many of them a process ends just as an exit has to wait."""
 GRADUAL: Final = 0.5
 """In so many of them a migration, where one goes on, has come to the share before."""
-OF_BSE: Final = 0.2
-"""In so many of them an instrument is BSE's."""
+NO_SHARE_OF_NSE: Final = 0.3
+"""In so many of them the second instrument is of another kind."""
 OTHERWISE_SET: Final = 0.3
 """In so many of them something is set otherwise than in all others."""
 ACTIVE_WITHIN_S: Final = 130.0
@@ -233,8 +237,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the daemon records its ticks."""
     gradual: bool = False
     """Whether a migration begins with a candidate that decides on a share already."""
-    bse: bool = False
-    """Whether one of the instruments is BSE's, where no stop is one at market."""
+    other: str = SHARE
+    """What is traded beside the first share."""
     changes: tuple[str, ...] = ()
     """What is set otherwise than in other sessions, such as `journal.snapshot_every=100`."""
     scene: Scene = Scene.MIDDAY
@@ -244,7 +248,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def symbols(self) -> tuple[str, str]:
         """What is traded."""
-        return FIRST, "BSE:RELIANCE-A" if self.bse else "NSE:RELIANCE-EQ"
+        return FIRST, self.other
 
     def symbol_of(self, action: Action) -> str:
         """Which of them it befalls."""
@@ -302,11 +306,16 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     if any(action.do is Do.SPLIT for action in actions):
         scene = Scene.CARRIED
     setting = random.Random(f"set:{seed}:{aim}")
+    trading = random.Random(f"other:{seed}:{aim}")
+    other = trading.choice(OTHERS) if trading.random() < NO_SHARE_OF_NSE else SHARE
+    if any(action.do is Do.SPLIT for action in actions):
+        other = SHARE
     may = [it for it in SET if it not in OTHERS_LEFT or not any(action.do in ELSEWHERE for action in actions)]
+    may = [it for it in may if other not in CONTRACTS or not it.startswith(("market.", "broker.live.product=CNC"))]
     changes = tuple(setting.sample(may, 1 + setting.randrange(3))) if setting.random() < OTHERWISE_SET else ()
     return Plan(
         seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records,
-        changes=changes, bse=random.Random(f"bse:{seed}:{aim}").random() < OF_BSE,
+        changes=changes, other=other,
         gradual=random.Random(f"gradual:{seed}:{aim}").random() < GRADUAL,
     )  # fmt: skip
 

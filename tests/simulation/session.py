@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from tests.simulation.plan import Plan
+from tests.simulation.plan import FIRST, OTHERS, SHARE, Plan
 from tests.simulation.record import journal_rows
 from tests.simulation.settings import base_settings
 from tests.simulation.watch import Broken
@@ -55,8 +55,8 @@ class Result(msgspec.Struct, kw_only=True):
 
 def warm() -> None:
     """Read now what every session needs, so that a process that is forked has it."""
-    for bse in (False, True):
-        base_settings(Plan(seed=0, actions=(), bse=bse).symbols)
+    for other in (SHARE, *OTHERS):
+        base_settings((FIRST, other))
 
 
 def simulate(plan: Plan) -> Result:

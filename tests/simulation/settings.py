@@ -10,7 +10,7 @@ from daemon.settings.tree import Settings
 from tests.samples import settings_of
 from tests.simulation.brains import CANDIDATE
 from tests.simulation.own_class import OWN
-from tests.simulation.plan import FIRST, SERVED, Plan
+from tests.simulation.plan import CONTRACTS, FIRST, SERVED, Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.succession import SESSIONS
 
@@ -23,6 +23,10 @@ MOST_UNITS = "risk.max_order_quantity"
 
 RECORDING = RecordSettings(when="live").model_copy(update={"queue_ticks": 4})
 """So few ticks fit into the queue that a slow disk is soon too slow."""
+
+
+def _contract(symbol: str) -> str:
+    return f"{{symbol: '{symbol}', kind: {CONTRACTS[symbol]}, lot_size: 3, expiry: 2026-01-27}}"
 
 
 @cache
@@ -40,6 +44,7 @@ def base_settings(symbols: tuple[str, ...], changes: tuple[str, ...] = ()) -> Se
         f"risk.max_gross_notional={MAX_GROSS}", f"risk.max_daily_loss={MAX_LOSS}",
         f"risk.max_order_notional={MAX_GROSS}",
         "migration.parallel_sessions=1", f"migration.gradual_sessions={SESSIONS}",
+        f"market.instruments=[{', '.join(_contract(it) for it in symbols if it in CONTRACTS)}]",
         f"canary.symbols=[{FIRST}]", "canary.max_loss_bp=0.5", *changes,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from daemon.sandbox.server import SandboxOptions, SandboxServer
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import SimLoop
 from tests.simulation.scenes import Stage
+from tests.simulation.settings import base_settings
 
 PRICES = (Decimal("820.50"), Decimal("1432.10"))
 """At which the session's instruments begin."""
@@ -52,7 +53,7 @@ class Venue:
         self.clock = VenueClock(loop, stage.begins_ns)
         options = SandboxOptions(
             port=port, seed=seed, starting_cash=CASH, enforce_limits=True, hours=stage.hours,
-            square_off=stage.broker_squares_off,
+            square_off=stage.broker_squares_off, market=base_settings(symbols).market,
         )  # fmt: skip
         self.server = SandboxServer(options, self.clock)
         self.gate = self.server.gate
