@@ -17,6 +17,7 @@ import structlog
 
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import (
+    BY_HAND,
     EXTERNAL,
     MANUAL,
     ContractClosing,
@@ -250,13 +251,15 @@ class Closing:
     # -- exits that fail ----------------------------------------------------------------------------------------------
 
     def on_refusal(self, event: OrderRejected) -> None:
-        """The venue said no. An exit is tried again, in smaller parts where it was too large."""
+        """The venue said no. An exit is tried again, in smaller parts where it was too large; one by hand is not."""
         intent = self._book.open_intent(event.order_id)
         if intent is None:
             return
         if self.retries.refused(intent, event, self._clock.now_ns()):
+            by_hand = intent.strategy in BY_HAND
             log.error(
-                "an exit was refused; it is tried again", symbol=intent.symbol, order=event.order_id,
+                "an exit by hand was refused" if by_hand else "an exit was refused; it is tried again",
+                symbol=intent.symbol, order=event.order_id,
                 decision=intent.decision, quantity=intent.quantity, reason=event.reason,
             )  # fmt: skip
         halved = self._builder.halved(intent)

@@ -39,6 +39,8 @@ class HeldOver:
         self._closes: dict[str, tuple[int, float]] = {}
         self._watched: set[str] = set()
         self._doubted: dict[str, float] = {}
+        self._confirmed: dict[str, float] = {}
+        """Where those came from whose first bar bore the jump out, rupees."""
         self._same_since: dict[str, int] = {}
         """When the day began (UTC ns) for those that were told yesterday's last price alone, on that day."""
         self._counted_anew: set[str] = set()
@@ -56,6 +58,7 @@ class HeldOver:
             self._watched.discard(symbol)
             self._closes.pop(symbol, None)
             self._doubted.pop(symbol, None)
+            self._confirmed.pop(symbol, None)
             self._same_since.pop(symbol, None)
 
     def adjust(self, event: PriceAdjusted) -> None:
@@ -81,8 +84,19 @@ class HeldOver:
         return [] if limit is None else sorted(it for it in self._watched if limit.stands_for(it, share))
 
     def confirm(self, symbol: str) -> None:
-        """The jump was true, or somebody said what is to become of it."""
+        """The first bar bears the jump out."""
+        if symbol in self._doubted:
+            self._confirmed[symbol] = self._doubted.pop(symbol)
+
+    def settle(self, symbol: str) -> None:
+        """It is known what became of it."""
         self._doubted.pop(symbol, None)
+        self._confirmed.pop(symbol, None)
+
+    def is_undone(self, symbol: str, after: float) -> bool:
+        """Whether a jump to `after` takes back the one before: that was to an old price, told through a whole bar."""
+        before = self._confirmed.get(symbol)
+        return before is not None and self._limit is not None and not self._limit.broken(symbol, before, after)
 
     def look(self, book: RiskBook) -> list[Jump]:
         """After new ticks: who jumped, and who is back."""

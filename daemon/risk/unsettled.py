@@ -45,6 +45,8 @@ class Unsettled:
         self._publish = publish
         self._counted_anew: dict[str, str] = {}
         """The date of the newest action for which a symbol was counted anew."""
+        self._by_jump: set[str] = set()
+        """Those that are left alone for what their price did, and for nothing else: a price can take that back."""
 
     def is_in_doubt(self, symbol: str, ts: int) -> bool:
         """Whether nobody knows how many are held: after a corporate action, or before the day's first price tells."""
@@ -67,7 +69,7 @@ class Unsettled:
         """What is held and jumped between two days is left alone until it is known what became of it."""
         for jump in self.held_over.look(self.book):
             if jump.back:
-                self.settle(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
+                self._take_back(jump.symbol, f"back at {jump.after:,.10g}: the first price of the day was false")
                 continue
             if jump.symbol in self.book.unsettled:
                 continue
@@ -78,11 +80,14 @@ class Unsettled:
                 "the broker's to change, on paper by market.adjustments; hrmd ctl resume when they are right",
                 jump.before,
             )
+            self._by_jump.add(jump.symbol)
 
     def on_action(self, event: PriceAdjusted | PriceJumped | PositionRestated) -> None:
         """A corporate action: of prices, of a jump that the first bar confirms, or of what is held."""
         book, symbol = self.book, event.symbol
-        if isinstance(event, PriceJumped):
+        if isinstance(event, PriceJumped) and self.held_over.is_undone(symbol, event.after):
+            self._take_back(symbol, f"back at {event.after:,.10g}: the day began with an old price")
+        elif isinstance(event, PriceJumped):
             self.held_over.confirm(symbol)
             self._doubt_contracts(symbol, overnight(event.before, event.after))
         elif isinstance(event, PositionRestated):
@@ -103,6 +108,11 @@ class Unsettled:
                 reason = f"{event.kind} of {event.date} (×{event.ratio:.6g}) with {held} held: the broker is to make it"
                 self.unsettle(symbol, f"{reason} {expected}; hrmd ctl resume when it is right", price)
 
+    def _take_back(self, symbol: str, reason: str) -> None:
+        """The price says that there was no jump; of an action that somebody named it says nothing."""
+        if symbol in self._by_jump:
+            self.settle(symbol, reason)
+
     def _doubt_contracts(self, share: str, words: str, date: str = "") -> None:
         """The exchange makes others of the contracts on a share: other strikes, lots and names."""
         for contract in self.held_over.contracts_on(share):
@@ -118,13 +128,15 @@ class Unsettled:
 
     def unsettle(self, symbol: str, reason: str, price: float) -> None:
         """Leave it alone from here on, and say why; `price` is the newest that is known, rupees."""
+        self._by_jump.discard(symbol)
         self.book.unsettle(symbol, reason, price)
         log.error(f"{symbol}: {reason}")
         self._publish(SymbolHalted(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))
 
     def settle(self, symbol: str, reason: str, *, as_it_stands: bool = False) -> None:
         """It is known what is held; `as_it_stands`: a person has said that it is as many as the book has."""
-        self.held_over.confirm(symbol)
+        self.held_over.settle(symbol)
+        self._by_jump.discard(symbol)
         if self.book.settle(symbol, as_it_stands=as_it_stands):
             log.info(f"{symbol}: {reason}")
             self._publish(SymbolResumed(ts=self._clock.now_ns(), symbol=symbol, reason=reason, overnight=True))

@@ -1,7 +1,7 @@
 """The machine's clocks and the venue's time → whether our time can be relied on, and what it has to make up for.
 
 Our time runs on the steady clock from what the wall clock said at the start. Here it is compared with the wall clock,
-with the stamps of ticks (whole seconds; a delay only makes them look late) and with the `Date` of the venue's
+with the stamps of ticks (whole seconds, or finer; a delay only makes them look late) and with the `Date` of the venue's
 answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
 source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
 are followed by one part in a thousand; and it never goes back. Where it would have to, by more than can be waited for,
@@ -40,7 +40,7 @@ DATES: Final = 5
 DATES_LEAST: Final = 2
 DATES_AGE_NS: Final = 300 * NS_PER_S
 HALF_SECOND: Final = NS_PER_S // 2
-"""Stamps are whole seconds: the moment was half a second later, as far as anybody knows."""
+"""Of stamps and dates in whole seconds the moment was half a second later, as far as anybody knows."""
 FOLLOWED: Final = 1000
 """Small steps of the wall clock are followed by one part in so many."""
 
@@ -79,7 +79,8 @@ class Stamps:
         moved = np.flatnonzero((newest > 0) & (self._newest > 0) & (newest != self._newest))
         self._newest = np.where(newest > 0, newest, self._newest)
         place = self._count[moved] % STAMPS
-        self._ahead[moved, place] = newest[moved] - steady
+        stamps = newest[moved]
+        self._ahead[moved, place] = stamps + HALF_SECOND * (stamps % NS_PER_S == 0) - steady
         self._at[moved, place] = steady
         self._count[moved] += 1
 
@@ -164,7 +165,7 @@ class ClockWatch:
             self._told_words, self._ticks_say = words, _agreed(words, limit, 1)
         if dates_ahead != self._told_dates:
             self._told_dates, self._dates_say = dates_ahead, _agreed(dates_ahead, limit, DATES_LEAST)
-        ticks = None if self._ticks_say is None else self._ticks_say + HALF_SECOND - ours
+        ticks = None if self._ticks_say is None else self._ticks_say - ours
         dates = None if self._dates_say is None else self._dates_say - ours
         self._note_venue(steady, None if ticks is None else ours + ticks)
         confirmed = any(word is not None and not self._is_off(word) for word in (ticks, dates))

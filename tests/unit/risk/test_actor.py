@@ -503,6 +503,18 @@ def test_an_exit_that_was_refused_is_tried_again_a_second_later(desk: Desk) -> N
     assert len(closings(desk.tell(TimeAdvanced(ts=late + NS_PER_S)))) == 1
 
 
+def test_an_exit_by_hand_that_was_refused_is_left_to_whoever_placed_it(desk: Desk) -> None:
+    """Nothing is sent again, and the log promises nothing."""
+    desk.hold(10)
+    exit_ = desk.tell(by_hand(Side.SELL, 10))[0]
+    assert isinstance(exit_, OrderIntent)
+    assert exit_.reduces
+    with capture_logs() as logs:
+        desk.tell(OrderRejected(ts=NOON, order_id=exit_.order_id, code=-99, reason="no"))
+    assert [line["event"] for line in logs] == ["an exit by hand was refused"]
+    assert closings(desk.tell(TimeAdvanced(ts=NOON + MINUTE))) == []
+
+
 def test_what_is_to_be_closed_and_is_held_yet_is_told(desk: Desk) -> None:
     """With the venue's last answer, by whatever it is closed; what only the broker's book keeps is told elsewhere."""
     desk.hold(10)

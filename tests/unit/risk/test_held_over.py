@@ -257,6 +257,38 @@ def test_a_false_first_price_is_taken_back() -> None:
     assert night.tell(jump, tick(MORNING + 6 * MINUTE, 790.0)) == []
 
 
+@pytest.mark.parametrize("bars", [0, 1])
+def test_an_old_price_that_is_told_once_more_says_nothing_of_a_named_action(bars: int) -> None:
+    """The broker is to make 500 of them: until his books say so 100 may be too few, or turn the position round."""
+    night = Night()
+    assert kinds(night.tell(adjusted())) == [SymbolHalted]
+    assert night.open_at(800.0) == []
+    ts = MORNING + MINUTE // 2
+    if bars:
+        ts = MORNING + 10 * MINUTE
+        night.tell(PriceJumped(ts=MORNING + 5 * MINUTE, symbol=SBIN, before=160.0, after=800.0))
+    said = night.tell(tick(ts, 160.0), TimeAdvanced(ts=ts + 1))
+    if bars:
+        said += night.tell(PriceJumped(ts=ts + 2, symbol=SBIN, before=800.0, after=160.0), TimeAdvanced(ts=ts + 3))
+    assert said == []
+    assert SBIN in night.book.unsettled
+    assert kinds(night.tell(RESTATED, TimeAdvanced(ts=ts + 4))) == [SymbolResumed, OrderIntent]
+
+
+def test_an_old_price_that_was_told_through_a_whole_bar_is_taken_back_with_the_next_jump() -> None:
+    """A split was named and counted, and the feed goes on telling the price of before it: 500 wait, and are closed."""
+    night = Night()
+    assert night.tell(adjusted(by_broker=False), RESTATED) == []
+    assert kinds(night.open_at(800.0)) == [SymbolHalted]
+    told = PriceJumped(ts=MORNING + 5 * MINUTE, symbol=SBIN, before=160.0, after=800.0)
+    assert night.tell(told, tick(MORNING + 6 * MINUTE, 160.0)) == []
+    true = PriceJumped(ts=MORNING + 10 * MINUTE, symbol=SBIN, before=800.0, after=160.0)
+    said = night.tell(true, TimeAdvanced(ts=MORNING + 10 * MINUTE))
+    assert kinds(said) == [SymbolResumed, OrderIntent]
+    assert [event.quantity for event in said if isinstance(event, OrderIntent)] == [500]
+    assert night.book.day_pnl() == 0
+
+
 def test_a_crash_inside_the_day_is_none() -> None:
     """What fell yesterday or falls today is sold."""
     night = Night()

@@ -25,6 +25,7 @@ class Bench:
         self.clock = LiveClock(self.readings)
         self.symbols = symbols
         self.watch = ClockWatch(self.clock, len(symbols), limit_s)
+        self.unit_ns = NS_PER_S
         self.moved = 0
         self.newest = 0
 
@@ -46,11 +47,10 @@ class Bench:
         self.look()
 
     def tick(self, late_s: float = 0.2, lies: dict[str, float] | None = None) -> None:
-        """One tick of each symbol, stamped in whole seconds a while ago; some symbols lie by so many seconds."""
+        """One tick of each symbol, stamped in whole units a while ago; some symbols lie by so many seconds."""
         lies = lies or {}
-        stamps = [
-            int((self.venue / NS_PER_S - late_s + lies.get(symbol, 0.0)) // 1) * NS_PER_S for symbol in self.symbols
-        ]
+        said = [self.venue - round((late_s - lies.get(symbol, 0.0)) * NS_PER_S) for symbol in self.symbols]
+        stamps = [stamp // self.unit_ns * self.unit_ns for stamp in said]
         batch = ticks(stamps, [100.0] * len(stamps), self.symbols, list(range(len(stamps))))
         self.watch.on_ticks(batch)
 
@@ -184,6 +184,17 @@ def test_a_start_with_a_wall_clock_that_was_slow_is_mended_by_ticks_and_answers(
     bench.trade(6)
     assert bench.watch.held == ""
     assert bench.watch.trouble.startswith("the machine's clock is 3600.")
+
+
+@pytest.mark.parametrize(("wrong_s", "held"), [(-1.7, False), (-2.3, True)])
+def test_stamps_that_are_finer_than_seconds_count_as_they_are(wrong_s: float, held: bool) -> None:
+    """Those of an OpenAlgo server are of milliseconds: nothing is added for what whole seconds leave out."""
+    bench = Bench(wrong_s)
+    bench.unit_ns = NS_PER_MS
+    bench.venue += 123 * NS_PER_MS
+    bench.readings.go(0.123)
+    bench.trade(8, late_s=0.05)
+    assert bool(bench.watch.held) is held
 
 
 def test_a_clock_that_is_further_behind_than_the_filter_bears_is_mended_whatever_the_limit() -> None:
@@ -347,7 +358,7 @@ def test_stamps_of_a_symbol_count_when_they_move() -> None:
         assert stamps.words(steady) == []
         note(5000 + second, second)
         note(5000 + second, second + 0.5)
-    assert stamps.words(steady + 4 * NS_PER_S) == [4000.0 * NS_PER_S]
+    assert stamps.words(steady + 4 * NS_PER_S) == [4000.5 * NS_PER_S]
     assert stamps.words(steady + 70 * NS_PER_S) == []
     stamps.forget()
     assert stamps.words(steady + 4 * NS_PER_S) == []
