@@ -192,6 +192,7 @@ class InstrumentBook:
                 self._listed[symbol] = item
             self._check_listed(item)
         self._resolved: dict[str, Instrument | None] = {}
+        self._traded_as: dict[str, str] = {}
 
     def resolve(self, symbol: str) -> Instrument | None:
         """The instrument behind `symbol`, None where it is neither listed nor can be read."""
@@ -318,7 +319,11 @@ class InstrumentBook:
 
         Where there is no contract it is `symbol` itself, which is not tradeable then.
         """
-        return symbol if self._master is None or self._on_paper else self._contract_of(self._master, symbol)
+        if self._master is None or self._on_paper:
+            return symbol
+        if symbol not in self._traded_as:
+            self._traded_as[symbol] = self._contract_of(self._master, symbol)
+        return self._traded_as[symbol]
 
     def _contract_of(self, master: SymbolMaster, symbol: str) -> str:
         """What the exchange knows `symbol` as; itself where it knows nothing of the kind."""
