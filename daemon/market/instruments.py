@@ -268,10 +268,12 @@ class InstrumentBook:
         idle += [("market.adjustments", name) for name in acting if self._settings.canonical(name) not in played]
         return [f"{key}: {name}: not among the symbols, so it holds for nothing" for key, name in idle]
 
-    def _frozen_as(self, found: Instrument) -> tuple[str, str]:
-        """The names under which it may have a freeze quantity: its own, and what it stands for."""
+    def _frozen_as(self, found: Instrument) -> tuple[str, ...]:
+        """The names under which it may have a freeze quantity: its own, those it is traded for, what it stands for."""
         listed = self._listed.get(found.symbol)
-        return found.symbol, self._underlying(_split(listed.symbol if listed is not None else found.symbol)[1])
+        traded_for = [name for name in self._settings.freeze_quantities if self.traded_as(name) == found.symbol]
+        underlying = self._underlying(_split(listed.symbol if listed is not None else found.symbol)[1])
+        return found.symbol, *traded_for, underlying
 
     def _limited(self, found: Instrument | None) -> Instrument | None:
         """With the freeze quantity of the contract, or of what an index is traded as."""

@@ -248,6 +248,14 @@ def test_limits_of_what_a_contract_is_traded_for_hold_for_it(name: str) -> None:
     assert RiskGate(limits, instruments, MarketCalendar(), 30).check(two, book, NOON) == ("order_quantity", "65", "130")
 
 
+@pytest.mark.parametrize("name", ["NSE:NIFTY50-INDEX", "NSE:NIFTY-FUT1", "NIFTY", "NSE:NIFTY26JANFUT"])
+def test_a_freeze_quantity_of_what_a_contract_is_traded_for_holds_for_it(name: str) -> None:
+    """As a limit does."""
+    found = InstrumentBook(MarketSettings(freeze_quantities={name: 130}), DAY, master_of()).resolve(FUTURE)
+    assert found is not None
+    assert found.freeze_quantity == 130
+
+
 def test_exits_go_to_the_market_whatever_the_setting() -> None:
     """A resting exit could be left behind by the market and carried into the night."""
     held = book_at(position=100)
