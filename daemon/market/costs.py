@@ -58,7 +58,8 @@ class Charges(msgspec.Struct, frozen=True):
 class _Rates(msgspec.Struct, frozen=True):
     """Of one segment, side and stretch of time, as fractions of turnover (GST: of what it is levied on)."""
 
-    brokerage: Decimal
+    brokerage: Decimal | None
+    """None: the cap, whatever was traded."""
     brokerage_cap: Decimal
     stt: Decimal
     exchange: Decimal
@@ -147,7 +148,8 @@ def _shipped() -> tuple[Mapping[str, list[int]], Mapping[tuple[str, Side], list[
 
 def _of_order(rates: _Rates, turnover: Decimal) -> Charges:
     """What an order is charged that has traded `turnover` rupees."""
-    brokerage = _paisa(min(turnover * rates.brokerage, rates.brokerage_cap))
+    cap, share = rates.brokerage_cap, rates.brokerage
+    brokerage = _paisa(cap if share is None else min(turnover * share, cap))
     exchange = _paisa(turnover * rates.exchange)
     sebi = _paisa(turnover * rates.sebi)
     return Charges(
@@ -172,10 +174,10 @@ def _rates(charges: dict[str, list[dict[str, Any]]], side: Side, day: dt.date) -
     def fraction(charge: str, *keys: str) -> Decimal:
         return sum((Decimal(due[charge].get(key, "0")) for key in keys), ZERO) / _PERCENT
 
-    sides = ("both", side.value.lower())
+    sides, brokerage = ("both", side.value.lower()), due["brokerage"]
     return _Rates(
-        brokerage=fraction("brokerage", "percent"),
-        brokerage_cap=Decimal(due["brokerage"]["cap_rupees"]),
+        brokerage=None if "rupees" in brokerage else fraction("brokerage", "percent"),
+        brokerage_cap=Decimal(brokerage["rupees"] if "rupees" in brokerage else brokerage["cap_rupees"]),
         stt=fraction("stt", *sides),
         exchange=fraction("exchange", *sides),
         sebi=fraction("sebi", *sides),
