@@ -1,8 +1,9 @@
 """Turns a trade into its Indian charges: brokerage, STT, exchange, SEBI, stamp, IPFT and GST, each to the paisa.
 
 The rates are dated data (`costs.yaml`, with their sources) of NSE, BSE, NSE's currencies (CDS) and MCX; an index is
-charged as its future. An option that is exercised pays STT on what it is worth. An order is what is
-charged: each component is rounded once, on all that the order has traded, and a fill pays what it adds to that.
+charged as its future. An option that is exercised pays STT on what it is worth (until 2019-08 on all that it stood
+for). An order is what is charged: each component is rounded once, on all that the order has traded, and a fill pays
+what it adds to that.
 Invariant: `total` is the exact sum of the components, and each component of an order's fills adds up to that of the
 order done in one fill of the same turnover.
 """
@@ -57,7 +58,8 @@ class Charges(msgspec.Struct, frozen=True):
 class _Rates(msgspec.Struct, frozen=True):
     """Of one segment, side and stretch of time, as fractions of turnover (GST: of what it is levied on)."""
 
-    brokerage: Decimal
+    brokerage: Decimal | None
+    """None: the cap, whatever was traded."""
     brokerage_cap: Decimal
     stt: Decimal
     exchange: Decimal
@@ -97,8 +99,8 @@ class CostSchedule:
         before = _of_order(rates, order_turnover)
         return Charges(**{name: getattr(after, name) - getattr(before, name) for name in Charges.__struct_fields__})
 
-    def exercise(self, intrinsic: Decimal, ts: int) -> Charges:
-        """What the holder of an option pays that is worth `intrinsic` rupees at its expiry at `ts` (UTC ns).
+    def exercise(self, option: Instrument, quantity: int, worth: Decimal, ts: int) -> Charges:
+        """What the holder of so many units pays of which each is `worth` so many rupees at its expiry at `ts` (UTC ns).
 
         Raises `CostRangeError` before the first date of the rule.
         """
@@ -108,7 +110,10 @@ class CostSchedule:
                 f"an exercise on {ist_date(ts)} lies before the cost schedule; add earlier rates to "
                 f"daemon/market/{_TABLE}"
             )
-        stt = _paisa(intrinsic * Decimal(rows[-1]["percent"]) / _PERCENT)
+        base = worth
+        if rows[-1].get("of") == "settlement":
+            base = (option.strike or ZERO) + (worth if option.right == "CE" else -worth)
+        stt = _paisa(base * quantity * Decimal(rows[-1]["percent"]) / _PERCENT)
         return Charges(brokerage=ZERO, stt=stt, exchange=ZERO, sebi=ZERO, stamp=ZERO, ipft=ZERO, gst=ZERO)
 
 
@@ -143,7 +148,8 @@ def _shipped() -> tuple[Mapping[str, list[int]], Mapping[tuple[str, Side], list[
 
 def _of_order(rates: _Rates, turnover: Decimal) -> Charges:
     """What an order is charged that has traded `turnover` rupees."""
-    brokerage = _paisa(min(turnover * rates.brokerage, rates.brokerage_cap))
+    cap, share = rates.brokerage_cap, rates.brokerage
+    brokerage = _paisa(cap if share is None else min(turnover * share, cap))
     exchange = _paisa(turnover * rates.exchange)
     sebi = _paisa(turnover * rates.sebi)
     return Charges(
@@ -168,10 +174,10 @@ def _rates(charges: dict[str, list[dict[str, Any]]], side: Side, day: dt.date) -
     def fraction(charge: str, *keys: str) -> Decimal:
         return sum((Decimal(due[charge].get(key, "0")) for key in keys), ZERO) / _PERCENT
 
-    sides = ("both", side.value.lower())
+    sides, brokerage = ("both", side.value.lower()), due["brokerage"]
     return _Rates(
-        brokerage=fraction("brokerage", "percent"),
-        brokerage_cap=Decimal(due["brokerage"]["cap_rupees"]),
+        brokerage=None if "rupees" in brokerage else fraction("brokerage", "percent"),
+        brokerage_cap=Decimal(brokerage["rupees"] if "rupees" in brokerage else brokerage["cap_rupees"]),
         stt=fraction("stt", *sides),
         exchange=fraction("exchange", *sides),
         sebi=fraction("sebi", *sides),

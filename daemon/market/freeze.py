@@ -23,12 +23,15 @@ class FreezeTable:
         self._dated = {name: _due(rows, as_of) for name, rows in shipped_table(_TABLE).items()}
         self._own = own
 
-    def of(self, symbol: str, underlying: str, *, derivative: bool) -> int | None:
-        """Units that one order may be for at most; None where nobody knows. Only derivatives have the table's."""
-        for name in (symbol, underlying):
+    def of(self, *names: str, derivative: bool) -> int | None:
+        """Units of one order at most of what goes by these names, the underlying's the last; None where nobody knows.
+
+        Only derivatives have the table's.
+        """
+        for name in names:
             if name in self._own:
                 return self._own[name]
-        return self._dated.get(underlying) if derivative else None
+        return self._dated.get(names[-1]) if derivative else None
 
 
 def _due(rows: list[dict[str, Any]], as_of: dt.date) -> int:

@@ -192,6 +192,7 @@ class InstrumentBook:
                 self._listed[symbol] = item
             self._check_listed(item)
         self._resolved: dict[str, Instrument | None] = {}
+        self._traded_as: dict[str, str] = {}
 
     def resolve(self, symbol: str) -> Instrument | None:
         """The instrument behind `symbol`, None where it is neither listed nor can be read."""
@@ -267,10 +268,12 @@ class InstrumentBook:
         idle += [("market.adjustments", name) for name in acting if self._settings.canonical(name) not in played]
         return [f"{key}: {name}: not among the symbols, so it holds for nothing" for key, name in idle]
 
-    def _frozen_as(self, found: Instrument) -> tuple[str, str]:
-        """The names under which it may have a freeze quantity: its own, and what it stands for."""
+    def _frozen_as(self, found: Instrument) -> tuple[str, ...]:
+        """The names under which it may have a freeze quantity: its own, those it is traded for, what it stands for."""
         listed = self._listed.get(found.symbol)
-        return found.symbol, self._underlying(_split(listed.symbol if listed is not None else found.symbol)[1])
+        traded_for = [name for name in self._settings.freeze_quantities if self.traded_as(name) == found.symbol]
+        underlying = self._underlying(_split(listed.symbol if listed is not None else found.symbol)[1])
+        return found.symbol, *traded_for, underlying
 
     def _limited(self, found: Instrument | None) -> Instrument | None:
         """With the freeze quantity of the contract, or of what an index is traded as."""
@@ -318,7 +321,11 @@ class InstrumentBook:
 
         Where there is no contract it is `symbol` itself, which is not tradeable then.
         """
-        return symbol if self._master is None or self._on_paper else self._contract_of(self._master, symbol)
+        if self._master is None or self._on_paper:
+            return symbol
+        if symbol not in self._traded_as:
+            self._traded_as[symbol] = self._contract_of(self._master, symbol)
+        return self._traded_as[symbol]
 
     def _contract_of(self, master: SymbolMaster, symbol: str) -> str:
         """What the exchange knows `symbol` as; itself where it knows nothing of the kind."""

@@ -190,7 +190,7 @@ class Settlement:
         side = Side.SELL if quantity > 0 else Side.BUY
         order_id = f"E{ts}-{contract.symbol}"
         pays = contract.kind is Kind.OPTION and quantity > 0
-        costs = self._costs.exercise(settled.price * quantity, ts).total if pays and settled.price else ZERO
+        costs = self._costs.exercise(contract, quantity, settled.price, ts).total if pays and settled.price else ZERO
         return [
             ContractClosing(ts=ts, symbol=contract.symbol, quantity=quantity, reason=reason),
             OrderIntent(

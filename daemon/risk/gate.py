@@ -16,6 +16,7 @@ from daemon.core.clock import NS_PER_S, india_day
 from daemon.core.events import MANUAL, PROTECTION, OrderIntent, SettingChanged, Side, TradingState
 from daemon.market.calendar import Session, ist_clock, ist_date
 from daemon.market.contracts import CURRENCIES
+from daemon.market.costs import CostRangeError, CostSchedule
 from daemon.market.instruments import FEW_TICKS, Instrument, Kind, lot_advice
 from daemon.risk.book import PAISA, RiskBook, SymbolRisk, worst_position
 from daemon.risk.expiry import ExpiryGuard
@@ -58,6 +59,7 @@ class RiskGate:
         self._derivatives = guard.settings if guard is not None else DerivativeSettings()
         self.instruments = self._instruments = instruments
         self._sessions = sessions
+        self._costs = CostSchedule()
         self._no_entries_ns = int(no_entries_minutes * 60 * NS_PER_S)
         self.least_left: Decimal | None = None
         """What entries left of the free margin, at the least: rupees, below 0 where one was denied; None before one."""
@@ -126,7 +128,11 @@ class RiskGate:
         limits = self._settings
         if book.state is not TradingState.ACTIVE:
             return "trading_state", TradingState.ACTIVE.value, book.state.value
-        trouble = self._check_bracket(intent, entry, book) or self._check_contract(intent, entry, book, now)
+        trouble = (
+            self._check_bracket(intent, entry, book)
+            or self._check_contract(intent, entry, book, now)
+            or self._check_charges(intent, now)
+        )
         if trouble is not None:
             return trouble
         session = self._sessions.session_at(now)
@@ -181,6 +187,16 @@ class RiskGate:
             if instrument.strike is None:
                 return "option_selling", "an option whose strike its name tells", intent.symbol
         return self.guard.denial(intent.symbol, now)
+
+    def _check_charges(self, intent: OrderIntent, now: int) -> tuple[str, str, str] | None:
+        """What nobody knows the charges of isn't traded: no fill of it could be booked."""
+        instrument = self._instruments.resolve(intent.symbol)
+        try:
+            if instrument is not None:
+                self._costs.charges(instrument, intent.side, intent.quantity, intent.reference_price, now)
+        except CostRangeError as error:
+            return "charges", "a trade whose charges are known", str(error)
+        return None
 
     def _check_trouble(self, intent: OrderIntent, book: RiskBook, now: int) -> tuple[str, str, str] | None:
         """Symbols whose state nobody knows for sure, and orders that come too fast or twice."""

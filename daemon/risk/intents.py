@@ -38,11 +38,16 @@ class Instruments(Protocol):
 
 
 def limits_of(limits: RiskSettings, instruments: Instruments, symbol: str) -> RiskSettings:
-    """The limits as they hold for a symbol: its own, and those of all contracts like it, before the general ones."""
+    """The limits as they hold for a symbol.
+
+    Its own go before those of the index or alias that it is traded for, these before those of all contracts like it,
+    and these before the general ones.
+    """
     if not limits.limits:
         return limits
     instrument = instruments.resolve(symbol)
-    return limits.of(symbol, symbol if instrument is None else instrument.family())
+    traded_for = [name for name in limits.limits if instruments.traded_as(name) == symbol]
+    return limits.of(symbol if instrument is None else instrument.family(), *traded_for, symbol)
 
 
 def units_of(limits: RiskSettings, instruments: Instruments, symbol: str, price: float, share: float) -> int:

@@ -34,7 +34,7 @@ PUT_OFF_NS: Final = 4 * NS_PER_S
 STANDING: Final = frozenset(
     {
         "instrument", "missing_lot", "lot_size", "freeze_quantity", "order_quantity", "order_notional", "position",
-        "gross_notional", "net_notional", "canary_size", "budget", "short_selling",
+        "gross_notional", "net_notional", "canary_size", "budget", "short_selling", "charges",
     }
 )  # fmt: skip
 """Checks whose answer to the same wish stays the same until a position or a setting changes."""

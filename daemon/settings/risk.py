@@ -66,10 +66,10 @@ class RiskSettings(Section):
                 )
         return self
 
-    def of(self, symbol: str, family: str) -> RiskSettings:
-        """As they hold for a symbol: its own before those of its family (NSE:NIFTY-FUT) before the general ones."""
+    def of(self, *names: str) -> RiskSettings:
+        """As they hold for what goes by these names: the own ones of a later before those of an earlier, the rest."""
         own: dict[str, int | Decimal] = {}
-        for name in (family, symbol):
+        for name in names:
             if name in self.limits:
                 own |= self.limits[name].stated()
         return self.model_copy(update=own) if own else self

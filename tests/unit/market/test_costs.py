@@ -127,12 +127,24 @@ def test_before_the_schedule(costs: CostSchedule) -> None:
         costs.charges(instrument("SBIN"), Side.BUY, 1, Decimal(100), at("2009-12-31"))
 
 
+def test_a_flat_brokerage_is_flat(costs: CostSchedule) -> None:
+    """A lot of an option that is worth nothing any more costs its order's Rs 20 too, in however many fills."""
+    option, ts = instrument("NSE:NIFTY26JAN26000CE"), at("2026-01-20")
+    assert costs.charges(option, Side.SELL, 65, Decimal("0.05"), ts).brokerage == 20
+    assert costs.charges(option, Side.SELL, 65, Decimal("0.05"), ts, Decimal("3.25")).brokerage == 0
+    assert costs.charges(instrument("SBIN"), Side.SELL, 1, Decimal(100), ts).brokerage == Decimal("0.03")
+
+
 def test_an_exercise_pays_on_what_the_option_is_worth(costs: CostSchedule) -> None:
-    """65 calls that end 200 in the money: 0.15 % of 13,000 since April 2026, 0.125 % before; earlier is refused."""
-    assert costs.exercise(Decimal(13_000), at("2026-04-28")).total == Decimal("19.50")
-    assert costs.exercise(Decimal(13_000), at("2026-03-30")).total == Decimal("16.25")
-    with pytest.raises(UsageError, match="an exercise on 2019-08-29 lies before"):
-        costs.exercise(Decimal(13_000), at("2019-08-29"))
+    """65 that end 200 in the money: 0.15 % of 13,000 since April 2026, 0.125 % before; until 2019-08 of the whole."""
+    call, put = (instrument(f"NSE:NIFTY26JAN26000{right}") for right in ("CE", "PE"))
+    worth = Decimal(200)
+    assert costs.exercise(call, 65, worth, at("2026-04-28")).total == Decimal("19.50")
+    assert costs.exercise(put, 65, worth, at("2026-03-30")).total == Decimal("16.25")
+    assert costs.exercise(call, 65, worth, at("2019-08-29")).total == Decimal("2128.75")
+    assert costs.exercise(put, 65, worth, at("2019-08-29")).total == Decimal("2096.25")
+    with pytest.raises(UsageError, match="an exercise on 2009-08-27 lies before"):
+        costs.exercise(call, 65, worth, at("2009-08-27"))
 
 
 @pytest.mark.parametrize(

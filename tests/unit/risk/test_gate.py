@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import PROTECTION, OrderIntent, OrderType, Side, TradingState
 from daemon.core.pairs import STOP
-from daemon.market.calendar import MarketCalendar
+from daemon.market.calendar import MarketCalendar, ist_ns
 from daemon.market.instruments import InstrumentBook
 from daemon.risk.book import RiskBook
 from daemon.risk.gate import RiskGate
@@ -104,6 +105,16 @@ def test_no_entries_unless_active(check: Check, book: RiskBook, state: TradingSt
     """The denial names the state."""
     book.state = state
     assert check(intend()) == ("trading_state", "ACTIVE", state.value)
+
+
+def test_what_nobody_knows_the_charges_of_is_not_opened(check: Check, book: RiskBook) -> None:
+    """No fill of it could be booked; what is held is closed."""
+    bse = {"symbol": "BSE:SBIN-A", "ts": ist_ns(dt.date(2020, 10, 22), "10:00")}
+    denial = check(intend(**bse))
+    assert denial[:2] == ("charges", "a trade whose charges are known")
+    assert "a trade on 2020-10-22 lies before the cost schedule, which begins on 2022-12-01" in denial[2]
+    hold(book, 10, "BSE:SBIN-A")
+    assert check(intend(side=Side.SELL, quantity=10, reduces=True, **bse)) is None
 
 
 def test_entries_need_a_session(check: Check, book: RiskBook) -> None:

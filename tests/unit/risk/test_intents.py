@@ -232,6 +232,30 @@ def test_a_price_on_an_index_moves_to_its_future() -> None:
     assert (intent.symbol, intent.limit_price) == (future, Decimal("26090.0"))
 
 
+@pytest.mark.parametrize("name", ["NSE:NIFTY50-INDEX", "NSE:NIFTY-FUT1", "NSE:NIFTY-FUT", "NSE:NIFTY26JANFUT"])
+def test_limits_of_what_a_contract_is_traded_for_hold_for_it(name: str) -> None:
+    """The index and the alias are what the settings' author sees; what goes out is the contract of the day."""
+    own = {"max_order_quantity": 65, "max_position_quantity": 65}
+    others = {"NSE:SBIN-EQ": {"max_order_quantity": 1}}
+    wide = {"max_order_notional": 10**8, "max_gross_notional": 10**8}
+    limits = RiskSettings.model_validate({**wide, "limits": {name: own, **others}})
+    instruments, book = InstrumentBook(MarketSettings(), DAY, master_of()), book_at(26_100.0, symbol=FUTURE)
+    decision = decide(Action.BUY_LONG, 650, symbol="NSE:NIFTY50-INDEX", price=26_000.0)
+    intent = IntentBuilder(limits, ExecutionSettings(), instruments, "P").build(decision, book)
+    assert intent is not None
+    assert (intent.symbol, intent.quantity) == (FUTURE, 65)
+    two = intend("T", symbol=FUTURE, quantity=130, reference_price=Decimal(26_100))
+    assert RiskGate(limits, instruments, MarketCalendar(), 30).check(two, book, NOON) == ("order_quantity", "65", "130")
+
+
+@pytest.mark.parametrize("name", ["NSE:NIFTY50-INDEX", "NSE:NIFTY-FUT1", "NIFTY", "NSE:NIFTY26JANFUT"])
+def test_a_freeze_quantity_of_what_a_contract_is_traded_for_holds_for_it(name: str) -> None:
+    """As a limit does."""
+    found = InstrumentBook(MarketSettings(freeze_quantities={name: 130}), DAY, master_of()).resolve(FUTURE)
+    assert found is not None
+    assert found.freeze_quantity == 130
+
+
 def test_exits_go_to_the_market_whatever_the_setting() -> None:
     """A resting exit could be left behind by the market and carried into the night."""
     held = book_at(position=100)
