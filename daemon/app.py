@@ -212,9 +212,9 @@ class App:
 
     @property
     def untried(self) -> str:
-        """What must be said of a model that knows simulated markets alone where ticks are real; "" elsewhere."""
-        newest = self.strategy.succession.newest(self.settings.strategy.name)
-        return untried(newest, real=self.tapes.real)
+        """What must be said of a model in a market that it doesn't know: see the function."""
+        strategy = self.settings.strategy
+        return untried(self.strategy.succession.newest(strategy.name), strategy.interval, real=self.tapes.real)
 
     @property
     def calls_trouble(self) -> str:

@@ -110,6 +110,12 @@ class HRMStrategy:
         return self.agent.manifest.simulated_only
 
     @property
+    def intervals(self) -> tuple[str, ...]:
+        """Of the bars that it was made for, `5m` say; none where nobody knows."""
+        coarse = self.agent.settings.features.coarse_interval
+        return tuple(name for name in self.agent.vocabularies.timeframes.names if name != coarse)
+
+    @property
     def depth(self) -> int:
         """Segments that a decision may take when nothing is eased: no more than its model was trained with."""
         return self.agent.act.max_segments

@@ -43,6 +43,11 @@ class PPOStrategy:
         return True
 
     @property
+    def intervals(self) -> tuple[str, ...]:
+        """Of the bars that it was made for."""
+        return (self._policy.manifest.interval,)
+
+    @property
     def model_hash(self) -> str:
         """Of the policy that decides."""
         return self._policy.manifest.sha256

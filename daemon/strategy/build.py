@@ -143,12 +143,14 @@ def load_hrm(settings: Settings, clock: Clock, artifact: Path | None) -> HRMStra
     return strategy
 
 
-def untried(strategy: object, *, real: bool) -> str:
-    """What must be said of a model that knows simulated markets alone where ticks are real; "" elsewhere."""
-    if not (real and getattr(strategy, "simulated_only", False)):
-        return ""
-    model = getattr(strategy, "description", "the model")
-    return f"{model} has learned from simulated markets alone, and these ticks are real: what it earns there is unknown"
+def untried(strategy: object, interval: str, *, real: bool) -> str:
+    """What must be said of a model that knows other bars, or, where ticks are real, simulated markets alone; or ""."""
+    model, made_for = getattr(strategy, "description", "the model"), getattr(strategy, "intervals", ())
+    of_others = bool(made_for) and interval not in made_for
+    told = [f"was made for bars of {' or '.join(made_for)}, and decides on {interval}"] if of_others else []
+    if real and getattr(strategy, "simulated_only", False):
+        told.append("has learned from simulated markets alone, and these ticks are real")
+    return f"{model} {'; it '.join(told)}: what it earns there is unknown" if told else ""
 
 
 def after_restart(settings: Settings, loaded: ModelLoaded) -> str:

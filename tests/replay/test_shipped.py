@@ -56,6 +56,16 @@ def test_real_ticks_are_said_to_be_new_to_it(real: tuple[Path, ReplaySummary], t
     assert UNTRIED not in str(play(both, "strategy.name=rules", "supervisor.ladder=[rules, flat]")[1].notes)
 
 
+@pytest.mark.parametrize(("strategy", "made_for"), [("hrm", "5m"), ("ppo", "5m")])
+def test_bars_of_another_length_are_said_to_be_new_to_it(tmp_path: Path, strategy: str, made_for: str) -> None:
+    """A policy of five minutes decides on fifteen: nothing of what it learned says what that earns."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(60), notes={"simulated": "true"})
+    other = (f"strategy.name={strategy}", "strategy.interval=15m", "bars.intervals=[15m, 30m, 1d]")
+    said = f"was made for bars of {made_for}, and decides on 15m: what it earns there is unknown"
+    assert [note for note in play(tape, *other)[1].notes if note.endswith(said)]
+    assert said not in str(play(tape, f"strategy.name={strategy}")[1].notes)
+
+
 @pytest.mark.parametrize(("least", "fails"), [(4, False), (1, True)])
 def test_a_journal_from_before_depth_was_held_verifies(
     real: tuple[Path, ReplaySummary], tmp_path: Path, least: int, fails: bool
