@@ -143,6 +143,18 @@ def test_banners_say_what_nobody_may_overlook(browser: Any, changes: dict[str, A
         assert visit.page.locator("img").count() == 0
 
 
+def test_a_day_that_lost_what_it_may_is_not_green(browser: Any) -> None:
+    """It trades and is healthy, and opens nothing."""
+    daemon = FakeDaemon()
+    daemon.reached = "the day's loss has reached its limit: nothing is opened"
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE, opens nothing")
+        assert not visit.is_green
+        assert f"No more today: {daemon.reached}" in visit.page.locator("#banners").inner_text()
+
+
 def test_what_is_ill_is_not_green(browser: Any) -> None:
     """Though it trades; the banner has what to do."""
     daemon = FakeDaemon()
