@@ -293,6 +293,18 @@ def test_the_chart_says_what_was_decided_on_its_newest_bar(browser: Any, after_n
         assert visit.page.locator("#chart").get_attribute("data-bars") == "0"
 
 
+def test_candles_grow_on_the_bars_of_any_session(browser: Any) -> None:
+    """Half an hour counted from 09:15 where nothing is known, else from what the newest bar was counted from."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        began = "new Date(1000 * beginning(Date.parse('2021-04-05T09:20:00+05:30') / 1000, 1800{})).toISOString()"
+        anchor = ", Date.parse('2021-04-05T11:00:00Z') / 1000"
+        assert visit.page.evaluate(began.format(""))[11:16] == "09:15"
+        assert visit.page.evaluate(began.format(anchor))[11:16] == "09:00"
+
+
 def test_a_position_is_closed_and_no_more(browser: Any) -> None:
     """The other side, all of it, only to close; and an order is cancelled by its id."""
     daemon = FakeDaemon()

@@ -1,7 +1,7 @@
 /* Values of the API → what a trader reads. Money comes as exact text and is only rounded to be shown. */
 "use strict";
 const IST_S = 19800; // charts count in UTC: shown times are moved to India's
-const OPEN_S = 33300; // 09:15, from which bars are counted
+const OPEN_S = 33300; // 09:15, from which bars are counted where none is known
 const byId = (id) => document.getElementById(id);
 const twoPlaces = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const places = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
@@ -43,10 +43,10 @@ const say = (id, text, kind) => {
 };
 const show = (id, yes) => { byId(id).hidden = !yes; };
 
-/* Of a bar that holds the moment `s` (UTC seconds): when it began. */
-const beginning = (s, interval) => {
-  const local = s + IST_S, midnight = Math.floor(local / 86400) * 86400;
-  return midnight + OPEN_S + Math.floor((local - midnight - OPEN_S) / interval) * interval;
+/* Of a bar that holds the moment `s` (UTC seconds): when it began; bars are counted from the session's open, as the bar that began at `known` was. */
+const beginning = (s, interval, known) => {
+  const local = s + IST_S, first = known ?? Math.floor(local / 86400) * 86400 + OPEN_S;
+  return first + Math.floor((local - first) / interval) * interval;
 };
 const lasting = (interval) => ({ m: 60, d: 86400 })[interval.slice(-1)] * parseInt(interval, 10);
 
