@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -198,6 +199,25 @@ def test_the_first_bars_are_told_in_words(browser: Any) -> None:
         newest, before = visit.page.locator("#decisions li p").all_inner_texts()[:2]
     assert "market not yet known: too few bars" in newest
     assert before.startswith("Why: 1 bar so far, at least 2 are needed.")
+
+
+def test_times_are_of_the_machine_of_hrmd(browser: Any) -> None:
+    """Where the clock of the one that shows the page is seven hours behind, and when it is set anew."""
+    server = build_server(FakeDaemon())
+    behind = "(() => { const at = Date.now.bind(Date); window.off = -25200000; Date.now = () => at() + window.off; })()"
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, url + "/healthz")
+        visit.page.add_init_script(behind)
+        visit.page.goto(server.owners_link().link)
+        visit.pill("ACTIVE")
+        for off in ("-25200000", "0"):
+            visit.page.evaluate(f"window.off = {off}")
+            visit.page.evaluate("show('said', false)")
+            visit.page.get_by_role("button", name="Halt", exact=True).click()
+            visit.page.locator("#ask-yes").click()
+            said = visit.page.wait_for_selector("#said:has-text('taken at')").inner_text()
+            hours = {time.strftime("%H:%M", time.gmtime(time.time() + 19800 + by)) for by in (-60, 0)}
+            assert re.search(r"taken at (..:..)", said)[1] in hours
 
 
 def test_commands_ask_first(browser: Any) -> None:

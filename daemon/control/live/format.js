@@ -17,7 +17,9 @@ const day = (rfc) => (rfc ? new Date(rfc.slice(0, 10) + "T00:00:00Z").toLocaleDa
 let marketDay = ""; // as the status says it, YYYY-MM-DD
 /* A time of the market's day; of another day its date, too: an order of yesterday is none of today. */
 const moment = (rfc, digits = 8) => (!rfc || !marketDay || rfc.startsWith(marketDay) ? clock(rfc).slice(0, digits) : `${day(rfc).replace(/^\w+,? /, "")} ${clock(rfc).slice(0, 5)}`);
-const here = (ms) => new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" }); // as all other times
+const wall = (ms) => new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" }); // as all other times
+let ahead = 0; // by so many ms the clock of hrmd's machine is, where this one's is wrong
+const here = (ms) => wall(ms + ahead);
 const seconds = (ns) => Number(BigInt(ns) / 1000000n) / 1000;
 const span = (s) => (s < 0 ? "–" : s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) + " min" : Math.round(s / 3600) + " h");
 const short = (symbol) => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");

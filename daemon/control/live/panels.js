@@ -197,7 +197,7 @@ function showLog(lines) {
   box.dataset.stamp = stamp;
   box.replaceChildren(...lines.map((line) => {
     const row = element("div", undefined, line.level), fields = Object.entries(line.fields).filter(([, value]) => value !== null && value !== "");
-    row.append(element("time", here(Date.parse(line.timestamp))), `${line.level === "info" ? "" : line.level + ": "}${line.event} ${fields.map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ")}`);
+    row.append(element("time", wall(Date.parse(line.timestamp))), `${line.level === "info" ? "" : line.level + ": "}${line.event} ${fields.map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ")}`);
     return row;
   }));
   if (at_end) box.scrollTop = box.scrollHeight;
