@@ -88,7 +88,7 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     regime: str = "ranging"
     """trending, ranging or volatile; unknown before there are enough bars to tell."""
     complexity: float = 0.0
-    """Of the market, from 0 (quiet) to 1 and above."""
+    """Of the market, from 0 (quiet) to 1."""
     cost_bp: float = 3.0
     """What trading one unit once costs here and now, basis points of the price."""
 

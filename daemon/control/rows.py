@@ -161,6 +161,8 @@ class RiskView(msgspec.Struct, frozen=True, kw_only=True):
     """Rupees for new margin, as the broker said; null where it said nothing."""
     gauges: list[RiskGauge]
     """One for each limit that is set."""
+    reached: str
+    """That the day has lost what it may and nothing is opened; "" while it hasn't."""
 
 
 class LogRow(msgspec.Struct, frozen=True, kw_only=True):

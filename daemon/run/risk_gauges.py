@@ -45,7 +45,9 @@ def risk_view(
     if limits.max_net_notional is not None:
         net = max(side.sign * book.net_notional("", side) for side in Side)
         gauges.insert(2, _gauge("net exposure", max(NOTHING, net), limits.max_net_notional, "₹"))
-    return RiskView(day_pnl=pnl.quantize(PAISA), free=None if free is None else free.quantize(PAISA), gauges=gauges)
+    reached = "".join(one.text for one in loss_reached(book, limits))
+    rest = None if free is None else free.quantize(PAISA)
+    return RiskView(day_pnl=pnl.quantize(PAISA), free=rest, gauges=gauges, reached=reached)
 
 
 def loss_reached(book: RiskBook, limits: RiskSettings) -> list[Condition]:

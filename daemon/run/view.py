@@ -107,6 +107,8 @@ class DaemonView:
         self._denied: Counter[str] = Counter()
         self._decisions: Ring[Decision] = Ring(KEPT)
         self._orders: dict[str, OrderRow] = {}
+        self._wanted: dict[str, str] = {}
+        """Why an order was wanted: what is said of it unless its state has a reason of its own."""
         self._order_ids: Ring[str] = Ring(KEPT)
         self._past = Past(app)
         self._trading_reason = self._trading_who = ""
@@ -119,7 +121,7 @@ class DaemonView:
             TradingStateChanged, FeedStatus, Bar, PositionRestated,
         )  # fmt: skip
         for order in app.account.known():
-            self._keep(_row_of(order))
+            self._keep(_row_of(order), order.intent.reason)
         app.bus.tap(types, self._record)
         self.monitor = monitor_of(
             app, recorder, ended=lambda: self._feed == FeedState.ENDED, silent_s=self._silence.seconds, alerts=alerts
@@ -350,16 +352,16 @@ class DaemonView:
         match event:
             case OrderIntent():
                 self._counts["orders"] += 1
-                self._keep(_row(event))
+                self._keep(_row(event), event.reason)
             case OrderDenied():
                 self._denied[event.check] += 1
                 self._change(
                     event.order_id, state="DENIED", reason=f"{event.check}: {event.value}, limit {event.limit}"
                 )
             case OrderSent():
-                self._change(event.order_id, state="SENT")
+                self._go_on(event.order_id, state="SENT")
             case OrderAccepted() | OrderCancelFailed():
-                self._change(event.order_id, state="ACCEPTED")
+                self._go_on(event.order_id, state="ACCEPTED")
             case OrderUnknown():
                 self._change(event.order_id, state="UNKNOWN", reason=event.reason)
             case OrderCancelRequested():
@@ -377,12 +379,13 @@ class DaemonView:
                 self._fill(event)
                 self._past.record(event)
 
-    def _keep(self, row: OrderRow) -> None:
+    def _keep(self, row: OrderRow, wanted: str) -> None:
         if row.order_id not in self._orders:
             self._order_ids.add(row.order_id)
-        self._orders[row.order_id] = row
+        self._orders[row.order_id], self._wanted[row.order_id] = row, wanted
         while len(self._orders) > KEPT:
-            del self._orders[next(iter(self._orders))]
+            oldest = next(iter(self._orders))
+            del self._orders[oldest], self._wanted[oldest]
 
     def _amend(self, event: OrderAmended) -> None:
         row = self._orders.get(event.order_id)
@@ -401,7 +404,11 @@ class DaemonView:
         filled = row.filled + fill.quantity
         paid = (row.average_price or NO_MONEY) * row.filled + fill.price * fill.quantity
         state = "FILLED" if filled >= row.quantity else "PARTIALLY_FILLED"
-        self._change(fill.order_id, filled=filled, average_price=paid / filled, state=state)
+        self._go_on(fill.order_id, filled=filled, average_price=paid / filled, state=state)
+
+    def _go_on(self, order_id: str, **changes: object) -> None:
+        """What was said meanwhile, of an answer that was missing or a cancellation, is over."""
+        self._change(order_id, reason=self._wanted.get(order_id, ""), **changes)
 
     def _change(self, order_id: str, **changes: object) -> None:
         row = self._orders.get(order_id)

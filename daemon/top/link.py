@@ -18,7 +18,7 @@ import msgspec
 from daemon.control.accepted import Accepted
 from daemon.control.auth import read_token
 from daemon.control.finding import Target, followed
-from daemon.control.rows import EquityRow, LogRow
+from daemon.control.rows import EquityRow, LogRow, RiskView
 from daemon.control.stream import Kind
 from daemon.control.view import DecisionRow, Health, OrderRow, PositionRow, Status
 from daemon.core.clock import stopwatch_ns
@@ -45,6 +45,7 @@ TELLING = (Kind.DECISION, Kind.ORDER, Kind.FILL, Kind.POSITION, Kind.STATE, Kind
 ROUTES: dict[str, tuple[str, Any]] = {
     "status": ("/status", Status),
     "health": ("/health", Health),
+    "risk": ("/risk", RiskView),
     "positions": ("/positions", list[PositionRow]),
     "orders": ("/orders?limit=100", list[OrderRow]),
     "decisions": ("/decisions?limit=60", list[DecisionRow]),

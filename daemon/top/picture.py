@@ -93,7 +93,9 @@ def _state_lines(seen: Seen, width: int, now_ns: int) -> list[Text]:
     room = width - word.cell_len - 3 - clock.cell_len
     by = f" ({status.trading_who})" if status.trading_who not in ("", ITSELF) else ""
     made_up = " · simulated ticks" if status.simulated else ""
-    why = f"{status.trading_reason}{by}" if status.trading_reason else f"{status.mode}{made_up}"
+    opens_nothing = look.risk.reached if status.trading_state is TradingState.ACTIVE else ""
+    given = f"{status.trading_reason}{by}" if status.trading_reason else ""
+    why = opens_nothing or given or f"{status.mode}{made_up}"
     return [spread(Text.assemble(word, " ", shorten(why, room)), clock, width)]
 
 

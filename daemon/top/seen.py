@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daemon.control.rows import EquityRow, LogRow
+from daemon.control.rows import EquityRow, LogRow, RiskView
 from daemon.control.view import DecisionRow, Health, OrderRow, PositionRow, Status
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import TradingState
@@ -26,6 +26,7 @@ class Look:
 
     status: Status
     health: Health
+    risk: RiskView
     positions: Sequence[PositionRow]
     orders: Sequence[OrderRow]
     decisions: Sequence[DecisionRow]
@@ -68,7 +69,7 @@ class Seen:
         return f"no answer for {age_ns // NS_PER_S} s" if age_ns > LOST_AFTER_NS else ""
 
     def is_well(self, now_ns: int) -> bool:
-        """Whether a green light is true: it answers, it trades, and no check is worth a look."""
+        """Whether a green light is true: it answers, it trades, may open something, and no check is worth a look."""
         look = self.look
         return (
             look is not None
@@ -76,6 +77,7 @@ class Seen:
             and look.status.trading_state is TradingState.ACTIVE
             and look.status.healthy
             and look.health.state is Overall.HEALTHY
+            and not look.risk.reached
         )
 
     def orders(self) -> list[OrderRow]:

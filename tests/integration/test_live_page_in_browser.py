@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -143,6 +144,18 @@ def test_banners_say_what_nobody_may_overlook(browser: Any, changes: dict[str, A
         assert visit.page.locator("img").count() == 0
 
 
+def test_a_day_that_lost_what_it_may_is_not_green(browser: Any) -> None:
+    """It trades and is healthy, and opens nothing."""
+    daemon = FakeDaemon()
+    daemon.reached = "the day's loss has reached its limit: nothing is opened"
+    server = build_server(daemon)
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE, opens nothing")
+        assert not visit.is_green
+        assert f"No more today: {daemon.reached}" in visit.page.locator("#banners").inner_text()
+
+
 def test_what_is_ill_is_not_green(browser: Any) -> None:
     """Though it trades; the banner has what to do."""
     daemon = FakeDaemon()
@@ -186,6 +199,25 @@ def test_the_first_bars_are_told_in_words(browser: Any) -> None:
         newest, before = visit.page.locator("#decisions li p").all_inner_texts()[:2]
     assert "market not yet known: too few bars" in newest
     assert before.startswith("Why: 1 bar so far, at least 2 are needed.")
+
+
+def test_times_are_of_the_machine_of_hrmd(browser: Any) -> None:
+    """Where the clock of the one that shows the page is seven hours behind, and when it is set anew."""
+    server = build_server(FakeDaemon())
+    behind = "(() => { const at = Date.now.bind(Date); window.off = -25200000; Date.now = () => at() + window.off; })()"
+    with running_in_thread(server) as url:
+        visit = LiveVisit(browser, url + "/healthz")
+        visit.page.add_init_script(behind)
+        visit.page.goto(server.owners_link().link)
+        visit.pill("ACTIVE")
+        for off in ("-25200000", "0"):
+            visit.page.evaluate(f"window.off = {off}")
+            visit.page.evaluate("show('said', false)")
+            visit.page.get_by_role("button", name="Halt", exact=True).click()
+            visit.page.locator("#ask-yes").click()
+            said = visit.page.wait_for_selector("#said:has-text('taken at')").inner_text()
+            hours = {time.strftime("%H:%M", time.gmtime(time.time() + 19800 + by)) for by in (-60, 0)}
+            assert re.search(r"taken at (..:..)", said)[1] in hours
 
 
 def test_commands_ask_first(browser: Any) -> None:
@@ -279,6 +311,18 @@ def test_the_chart_says_what_was_decided_on_its_newest_bar(browser: Any, after_n
         visit.page.locator("#symbol").select_option("NSE:TCS-EQ")
         assert read.inner_text().startswith("NSE:TCS-EQ: ")
         assert visit.page.locator("#chart").get_attribute("data-bars") == "0"
+
+
+def test_candles_grow_on_the_bars_of_any_session(browser: Any) -> None:
+    """Half an hour counted from 09:15 where nothing is known, else from what the newest bar was counted from."""
+    server = build_server(FakeDaemon())
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.pill("ACTIVE")
+        began = "new Date(1000 * beginning(Date.parse('2021-04-05T09:20:00+05:30') / 1000, 1800{})).toISOString()"
+        anchor = ", Date.parse('2021-04-05T11:00:00Z') / 1000"
+        assert visit.page.evaluate(began.format(""))[11:16] == "09:15"
+        assert visit.page.evaluate(began.format(anchor))[11:16] == "09:00"
 
 
 def test_a_position_is_closed_and_no_more(browser: Any) -> None:

@@ -104,7 +104,7 @@ function candleChart() {
   }
 
   function tick(price, ts) {
-    const time = beginning(seconds(ts), length);
+    const time = beginning(seconds(ts), length, last?.time);
     if (last && time < last.time) return;
     last = last && last.time === time
       ? { ...last, high: Math.max(last.high, price), low: Math.min(last.low, price), close: price }
@@ -118,13 +118,13 @@ function candleChart() {
   function decided(decisions, orders) {
     const colours = theme(), wanted = [], thought = new Map();
     for (const one of [...decisions].reverse()) {
-      const time = beginning(seconds(one.ts), length) - (one.interval && lasting(one.interval) === length ? length : 0);
+      const time = beginning(seconds(one.ts), length, last?.time) - (one.interval && lasting(one.interval) === length ? length : 0);
       if (!times.has(time)) continue;
       thought.set(time, one);
       if (one.action !== "HOLD" && byId("with-decisions").checked) wanted.push({ time, position: "aboveBar", shape: "circle", color: colours.blue, size: 0.7 });
     }
     for (const one of orders) {
-      const time = beginning(seconds(one.ts), length), buys = one.side === "BUY";
+      const time = beginning(seconds(one.ts), length, last?.time), buys = one.side === "BUY";
       if (!one.filled || !times.has(time) || !byId("with-fills").checked) continue;
       wanted.push({ time, price: Number(one.average_price), position: buys ? "atPriceBottom" : "atPriceTop", shape: buys ? "arrowUp" : "arrowDown", color: buys ? colours.up : colours.down });
     }

@@ -1,7 +1,7 @@
 /* Values of the API → what a trader reads. Money comes as exact text and is only rounded to be shown. */
 "use strict";
 const IST_S = 19800; // charts count in UTC: shown times are moved to India's
-const OPEN_S = 33300; // 09:15, from which bars are counted
+const OPEN_S = 33300; // 09:15, from which bars are counted where none is known
 const byId = (id) => document.getElementById(id);
 const twoPlaces = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const places = new Intl.NumberFormat("en-IN", { minimumFractionDigits: 2, maximumFractionDigits: 4 });
@@ -17,7 +17,9 @@ const day = (rfc) => (rfc ? new Date(rfc.slice(0, 10) + "T00:00:00Z").toLocaleDa
 let marketDay = ""; // as the status says it, YYYY-MM-DD
 /* A time of the market's day; of another day its date, too: an order of yesterday is none of today. */
 const moment = (rfc, digits = 8) => (!rfc || !marketDay || rfc.startsWith(marketDay) ? clock(rfc).slice(0, digits) : `${day(rfc).replace(/^\w+,? /, "")} ${clock(rfc).slice(0, 5)}`);
-const here = (ms) => new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" }); // as all other times
+const wall = (ms) => new Date(ms).toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" }); // as all other times
+let ahead = 0; // by so many ms the clock of hrmd's machine is, where this one's is wrong
+const here = (ms) => wall(ms + ahead);
 const seconds = (ns) => Number(BigInt(ns) / 1000000n) / 1000;
 const span = (s) => (s < 0 ? "–" : s < 120 ? Math.round(s) + " s" : s < 7200 ? Math.round(s / 60) + " min" : Math.round(s / 3600) + " h");
 const short = (symbol) => symbol.replace(/^[A-Z]+:/, "").replace(/-(EQ|INDEX)$/, "");
@@ -43,10 +45,10 @@ const say = (id, text, kind) => {
 };
 const show = (id, yes) => { byId(id).hidden = !yes; };
 
-/* Of a bar that holds the moment `s` (UTC seconds): when it began. */
-const beginning = (s, interval) => {
-  const local = s + IST_S, midnight = Math.floor(local / 86400) * 86400;
-  return midnight + OPEN_S + Math.floor((local - midnight - OPEN_S) / interval) * interval;
+/* Of a bar that holds the moment `s` (UTC seconds): when it began; bars are counted from the session's open, as the bar that began at `known` was. */
+const beginning = (s, interval, known) => {
+  const local = s + IST_S, first = known ?? Math.floor(local / 86400) * 86400 + OPEN_S;
+  return first + Math.floor((local - first) / interval) * interval;
 };
 const lasting = (interval) => ({ m: 60, d: 86400 })[interval.slice(-1)] * parseInt(interval, 10);
 

@@ -2,7 +2,7 @@
    The pill is green only where hrmd answered within the last seconds, is healthy and trades. */
 "use strict";
 const LOOK_MS = 2000, LOST_MS = 6000, SLOW_LOOKS = 8;
-const seen = { at: 0, tick: 0, status: null, health: null, decisions: [], orders: [], bar: null, prices: new Map(), partAt: 0, partSince: 0, partWrong: "", signedOut: true, starting: true, wrong: "" };
+const seen = { at: 0, tick: 0, status: null, health: null, reached: "", decisions: [], orders: [], bar: null, prices: new Map(), partAt: 0, partSince: 0, partWrong: "", signedOut: true, starting: true, wrong: "" };
 let candles = null, curve = null, listening = false, looks = 0, soon = null, deadline = 0, placed = false;
 const steady = () => performance.timeOrigin + performance.now();
 /* By both clocks: one of them stands still while a laptop sleeps, the other can be set. */
@@ -19,6 +19,7 @@ function pill() {
   else if (!s) text = seen.wrong || "connecting";
   else if (s.trading_state !== "ACTIVE") { text = s.trading_state; kind = "pill " + (s.trading_state === "HALTED" ? "bad" : "warn"); }
   else if (seen.health.state !== "healthy") { text = `ACTIVE, ${seen.health.state}`; kind = "pill " + (seen.health.healthy ? "warn" : "bad"); }
+  else if (seen.reached) { text = "ACTIVE, opens nothing"; kind = "pill warn"; }
   else if (partly()) { text = "ACTIVE, partly old"; kind = "pill warn"; }
   else { text = "ACTIVE"; kind = "pill good"; }
   say("pill", text, kind);
@@ -44,14 +45,14 @@ function header(status) {
 async function look() {
   try {
     const [status, health, positions, risk] = await Promise.all(["/status", "/health", "/positions", "/risk"].map((path) => ask(path)));
-    Object.assign(seen, { at: Date.now(), steady: steady(), status, health, wrong: "" });
+    Object.assign(seen, { at: Date.now(), steady: steady(), status, health, reached: risk.reached, wrong: "" });
     positions.forEach((row) => row.last_price !== null && seen.prices.set(row.symbol, row.last_price));
     deadline = status.inference ? status.inference.deadline_ms : 0;
     signedIn(status, positions);
     header(status);
     showRisk(risk);
     showHealth(status, health);
-    showBanners(status, health);
+    showBanners(status, health, risk);
     showPositions(positions, (row) => close(row, now));
     await rest();
   } catch (error) {

@@ -126,13 +126,14 @@ function showHealth(status, health) {
 }
 
 /* What nobody may overlook, above everything else; said anew only when it changes. */
-function showBanners(status, health) {
+function showBanners(status, health, risk) {
   const found = [];
   if (status.trading_state !== "ACTIVE") {
     const means = status.trading_state === "HALTED" ? "no new risk is taken" : "positions are only closed";
     const given = status.trading_reason && status.trading_reason !== "by the operator" ? status.trading_reason : "No reason was given";
     found.push(["bad", status.trading_state, `${means}. ${given}${status.trading_who ? ` (${status.trading_who})` : ""}`]);
   }
+  if (risk.reached) found.push(["bad", "No more today", risk.reached]);
   const down = status.strategies.length > 0 && status.strategy !== status.strategies[0];
   if (down) found.push(["bad", "Stepped down", `${status.strategy} decides instead of ${status.strategies[0]}: ${status.strategy_reason || "no reason is known"}${status.strategy_who ? ` (${status.strategy_who})` : ""}. ${status.strategy_back || `hrmd ctl strategy ${status.strategies[0]} puts it back`}`]);
   if (status.strategy_steps.length) found.push(["warn", "Eased", `${status.strategy} is given ${status.strategy_steps.map(words).join(", ")}. ${status.strategy_back}`]);
@@ -196,7 +197,7 @@ function showLog(lines) {
   box.dataset.stamp = stamp;
   box.replaceChildren(...lines.map((line) => {
     const row = element("div", undefined, line.level), fields = Object.entries(line.fields).filter(([, value]) => value !== null && value !== "");
-    row.append(element("time", here(Date.parse(line.timestamp))), `${line.level === "info" ? "" : line.level + ": "}${line.event} ${fields.map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ")}`);
+    row.append(element("time", wall(Date.parse(line.timestamp))), `${line.level === "info" ? "" : line.level + ": "}${line.event} ${fields.map(([key, value]) => `${key}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" ")}`);
     return row;
   }));
   if (at_end) box.scrollTop = box.scrollHeight;

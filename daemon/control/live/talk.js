@@ -13,6 +13,8 @@ async function ask(path, body, patience = body === undefined ? PATIENCE_MS : COM
   const asked = { signal: AbortSignal.timeout(patience), credentials: "same-origin", cache: "no-store" };
   if (body !== undefined) Object.assign(asked, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
   const answer = await fetch(path, asked);
+  const apart = Date.parse(answer.headers.get("Date")) - Date.now(); // in whole seconds
+  ahead = Math.abs(apart) > 2000 ? apart : 0;
   const said = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, said.detail || answer.statusText);
   return said;

@@ -176,6 +176,7 @@ class FakeDaemon:
         self.stream = Stream(self.order)
         self.noted: list[ControlAction] = []
         self.max_daily_loss = "20000"
+        self.reached = ""
         self.rings: dict[Listing, Ring[Any]] = {listing: Ring(500) for listing in Listing}
         for listing, rows in ((Listing.ORDERS, ORDERS), (Listing.DECISIONS, DECISIONS), (Listing.BARS, BARS),
                               (Listing.TRADES, TRADES), (Listing.EQUITY, EQUITY)):  # fmt: skip
@@ -261,7 +262,7 @@ class FakeDaemon:
         gauge = RiskGauge(
             name="daily loss", used=Decimal("2500.00"), limit=Decimal("20000.00"), share=0.125, unit="₹"
         )  # fmt: skip
-        return RiskView(day_pnl=Decimal("-2500.00"), free=None, gauges=[gauge])
+        return RiskView(day_pnl=Decimal("-2500.00"), free=None, gauges=[gauge], reached=self.reached)
 
     def shadow(self) -> Sequence[ShadowRow]:
         """The one in charge and one that was dropped."""

@@ -52,6 +52,16 @@ def test_a_loss_a_position_and_orders_use_their_limits() -> None:
     }  # fmt: skip
 
 
+def test_a_day_that_lost_what_it_may_says_so() -> None:
+    """At its limit, not a paisa before; so does a fall from the day's high."""
+    held = book()
+    said = []
+    for price in (790.01, 790.0):
+        held.on_ticks(tick(OPEN + 1, price))
+        said.append(risk_view(held, LIMITS, INSTRUMENTS, OPEN).reached)
+    assert said == ["", "the day's loss ₹1,000.00 has reached risk.max_daily_loss ₹1,000.00: nothing is opened"]
+
+
 def test_a_profit_is_no_loss() -> None:
     """The gauge stands at nothing; the fall from the day's high is another one, where it is limited."""
     held = book()

@@ -25,9 +25,11 @@ from daemon.core.events import (
     LockStrategy,
     OrderAccepted,
     OrderAmended,
+    OrderCancelRequested,
     OrderDenied,
     OrderRejected,
     OrderType,
+    OrderUnknown,
     SettingChanged,
     Side,
     SwapStrategy,
@@ -265,6 +267,20 @@ def test_orders_follow_their_events(desk: Desk) -> None:
     desk.tell(OrderAmended(ts=2, order_id="filled", quantity=120, change=20))
     row = next(row for row in desk.view.orders() if row.order_id == "filled")
     assert (row.state, row.quantity, row.filled) == ("PARTIALLY_FILLED", 120, 100)
+
+
+def test_a_reason_of_a_state_ends_with_it(desk: Desk) -> None:
+    """An order that fills after all wasn't wanted because its answer was missing, or because it was to be cancelled."""
+    wanted = intend("T1", quantity=100, reason="lunch")
+    unwanted = OrderCancelRequested(ts=3, order_id="T1", reason="the market has gone on without it")
+    unknown = OrderUnknown(ts=2, order_id="T1", reason="no answer")
+    told = [unknown, fill_of(wanted, 40, 1), unwanted, fill_of(wanted, 60, 2)]
+    desk.tell(wanted)
+    said = []
+    for event in told:
+        desk.tell(event)
+        said.append(desk.view.orders()[0].reason)
+    assert said == ["no answer", "lunch", "the market has gone on without it", "lunch"]
 
 
 def test_a_price_that_somebody_changed_is_shown(desk: Desk) -> None:

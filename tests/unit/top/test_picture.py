@@ -15,7 +15,7 @@ from daemon.core.events import TradingState
 from daemon.supervision.health import bad, doubtful, good
 from daemon.top.picture import picture, pill
 from daemon.top.seen import LOST_AFTER_NS, Look, Seen
-from tests.unit.control.fakes import DECISIONS, EQUITY, LINES, ORDERS, POSITIONS, STATUS
+from tests.unit.control.fakes import DECISIONS, EQUITY, LINES, ORDERS, POSITIONS, STATUS, FakeDaemon
 
 T0 = 1000 * NS_PER_S
 SIZES = [(20, 5), (40, 14), (60, 20), (80, 24), (81, 25), (120, 40), (250, 80)]
@@ -32,7 +32,8 @@ def look(**changes: object) -> Look:
         msgspec.structs.replace(ORDERS[number % 3], order_id=f"H6b0ac7aa41045aL{number:07d}") for number in range(30)
     ]
     fields: dict[str, object] = {
-        "status": STATUS, "health": Health.of([good("running", "it trades")]), "positions": [held, *POSITIONS],
+        "status": STATUS, "health": Health.of([good("running", "it trades")]), "risk": FakeDaemon().risk(),
+        "positions": [held, *POSITIONS],
         "orders": orders, "decisions": [DecisionRow.of(one) for one in DECISIONS] * 5, "equity": EQUITY, "logs": LINES,
     }  # fmt: skip
     return Look(**(fields | changes))  # type: ignore[arg-type]
@@ -104,7 +105,9 @@ def test_the_light_is_green_only_while_it_is_true() -> None:
     ill = {"status": msgspec.structs.replace(STATUS, healthy=False), "health": Health.of([bad("feed", "stale", "")])}
     doubt = {"health": Health.of([doubtful("disk", "3 GB", "")])}
     halted = {"status": msgspec.structs.replace(STATUS, trading_state=TradingState.HALTED)}
-    for changes in (ill, doubt, halted):
+    reached = {"risk": msgspec.structs.replace(FakeDaemon().risk(), reached="the day's loss: nothing is opened")}
+    assert "nothing is opened" in picture(seen(**reached), 80, 24, T0).plain
+    for changes in (ill, doubt, halted, reached):
         assert "green" not in str(pill(seen(**changes), T0).style)
 
 
