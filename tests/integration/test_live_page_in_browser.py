@@ -359,6 +359,34 @@ def test_an_order_by_hand_is_looked_over_and_denied_in_words(browser: Any) -> No
         visit.page.wait_for_selector("#ticket-said:has-text('Denied by risk: lot size is 1000')")
 
 
+def test_an_order_without_an_answer_keeps_its_key_over_a_reload(browser: Any) -> None:
+    """It was taken, and nobody heard so: asked for again on the page that was loaded anew, it is the same one."""
+    daemon = FakeDaemon()
+    server = build_server(daemon)
+
+    def order(visit: LiveVisit, said: str) -> None:
+        visit.pill("ACTIVE")
+        visit.page.locator("#ticket-quantity").fill("5")
+        visit.page.get_by_role("button", name="Look it over").click()
+        visit.page.locator("#ask-yes").click()
+        visit.page.wait_for_selector(f"#ticket-said:has-text('{said}')")
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        route.abort()
+
+    with running_in_thread(server):
+        visit = LiveVisit(browser, server.owners_link().link)
+        visit.page.route("**/control/order", lose)
+        order(visit, "No answer yet")
+        visit.page.unroute("**/control/order")
+        visit.page.reload()
+        order(visit, "Approved as H7")
+        order(visit, "Approved as H7")
+    first, again, *another = [ticket.key for ticket in daemon.tickets]
+    assert (again == first, len(another), first in another) == (True, 1, False)
+
+
 def test_what_is_of_another_day_says_so(browser: Any) -> None:
     """Beside today's, which have the time alone: an order of yesterday is none of today."""
     daemon = FakeDaemon()

@@ -62,14 +62,16 @@ async function cancel(row, again) {
 
 const newKey = () => [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/* An order that got no answer keeps its key: asked again, it is placed once. */
-const unanswered = new Map();
+/* An order that got no answer keeps its key, over a reload too: asked again, it is placed once. */
+const unanswered = new Map(JSON.parse(sessionStorage.getItem("unanswered") || "[]"));
+const keepUnanswered = () => sessionStorage.setItem("unanswered", JSON.stringify([...unanswered]));
 
 async function place(order, title, text, again) {
   const reason = await confirmed(title, text, title);
   if (reason === null) return;
   const same = JSON.stringify(order), key = unanswered.get(same) || newKey();
   unanswered.set(same, key);
+  keepUnanswered();
   let said, kind = "note";
   try {
     const answer = await ask("/control/order", withReason({ ...order, key }, reason));
@@ -84,6 +86,7 @@ async function place(order, title, text, again) {
     if (error instanceof Refused && error.status !== 503) unanswered.delete(same);
     said = unanswered.has(same) ? `No answer yet (${notAnswered(error)}). Give the same order again: it is not placed twice.` : `Not placed: ${error.message}`;
   }
+  keepUnanswered();
   tell(`${title}: ${said}`, kind);
   say("ticket-said", said);
   again();
