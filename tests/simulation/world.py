@@ -57,6 +57,9 @@ LOOK_S = 0.5
 """How the system stands is looked at so often, and after everything that it says."""
 APP_ID = DEFAULT_AUTHORIZATION.partition(":")[0]
 
+RAISED = ("actor crashed", "strategy raised", "a shadow agent crashed")
+"""Lines with a trace of what is meant to go wrong here."""
+
 
 class World:
     """Everything of one session."""
@@ -441,6 +444,8 @@ class World:
     def hear(self, logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         """A line of the daemon's log."""
         words = " ".join(f"{key}={value}" for key, value in event.items() if key not in ("event", "exc_info"))
+        if event.get("exc_info") and event.get("event") not in RAISED:
+            self.watch.breaks("nothing is raised that nobody meets", f"{event.get('event')} {words}"[:300])
         self._note(f"  {method}: {event.get('event')} {words}"[:300])
         raise structlog.DropEvent
 
