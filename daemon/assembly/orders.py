@@ -85,7 +85,8 @@ def _live_execution(
     venue: Broker,
 ) -> LiveExecutionActor:  # fmt: skip
     clock, live = plan.clock, settings.broker.live
-    book = LiveBook(account.orders, account.held, market.instruments, CostSchedule(), clock, live, bus.publish)
+    opened = {item.symbol: item.opened_ts for item in account.portfolio.positions() if item.quantity}
+    book = LiveBook(account.orders, account.held, market.instruments, CostSchedule(), clock, live, bus.publish, opened)
     return LiveExecutionActor(
         bus, book, venue, journal, clock, settings.execution, live, ask_margin=settings.derivatives.ask_venue_margin
     )

@@ -75,7 +75,9 @@ class LiveBook:
         clock: Clock,
         settings: LiveBrokerSettings,
         publish: Callable[[Event], None],
+        opened: Mapping[str, int] | None = None,
     ) -> None:
+        """`opened`: since when what is held has been, by symbol (UTC ns)."""
         self.orders = orders
         self.positions: Counter[str] = Counter(positions)
         self.sending: set[str] = set()
@@ -102,6 +104,7 @@ class LiveBook:
         self._settings = settings
         self._publish = publish
         self._missing: dict[str, tuple[int, int]] = {}
+        self._opened = dict(opened or {})
         self._foreign: dict[str, str] = {}
         self._other_product: set[str] = set()
         self._elsewhere: Counter[str] = Counter()
@@ -144,6 +147,8 @@ class LiveBook:
         order.venue_id = order.venue_id or trade.venue_id
         charges = self._costs.charges(instrument, trade.side, trade.quantity, trade.price, trade.ts, order.turnover)
         now = self._clock.now_ns() or trade.ts
+        if not self.positions[trade.symbol]:
+            self._opened[trade.symbol] = trade.ts or now
         return self.say(
             Fill(
                 ts=now, fill_id=fill_id, order_id=order.intent.order_id, symbol=trade.symbol, side=trade.side,
@@ -178,13 +183,17 @@ class LiveBook:
     def compare(self, orders: Sequence[VenueOrder], trades: Sequence[VenueTrade]) -> int:
         """Bring ours in line with the book of the day, read before the tradebook; how many fills were missed."""
         self.incomplete = self.changed = False
+        unknown = []
         for report in orders:
             order = self.find(report.tag, report.venue_id)
             if order is not None:
                 self._amend(order, report)
             elif report.venue_id not in self._foreign:
-                self._take_in(report)
+                unknown.append(report)
         missed = self._book_trades(trades)
+        for report in unknown:  # what others did is judged by what is held
+            self._take_in(report)
+        missed += self._book_trades(trades) if unknown else 0
         self._elsewhere, self.cash_elsewhere = Counter(), Decimal(0)
         for trade in trades:
             if self.find(trade.tag, trade.venue_id) is None and trade.venue_id not in self._other_product:
@@ -397,19 +406,30 @@ class LiveBook:
             self._other_product.add(report.venue_id)
             return
         ours = is_order_of_ours(report.tag)  # nobody else looks after it, whatever is to become of others'
-        wish = "adopt" if ours else self._settings.external_orders
+        wish, closes = self._settings.external_orders, self._closes(report)
+        halts = wish == "halt" and not ours
+        if ours or closes:
+            wish = "adopt"
         instrument = self._instruments.resolve(report.symbol)
         if wish == "adopt" and (instrument is None or not instrument.tradeable):
             wish = "ignore"  # nobody could price its fills, and no exit of it would pass
         whose = "an order of ours that is in no journal" if ours else "an order of somebody else"
-        log.warning(whose, venue=report.venue_id, symbol=report.symbol, done=wish)
+        log.warning(whose, venue=report.venue_id, symbol=report.symbol, done=wish, closes=closes)
         if wish == "adopt":
             self._adopt(report)
-            return
-        self._foreign[report.venue_id] = report.symbol
-        if wish == "halt":
+        else:
+            self._foreign[report.venue_id] = report.symbol
+        if halts:
             reason = f"external order {report.venue_id}: {report.side} {report.quantity} {report.symbol}"
             self._publish(Halt(ts=self._now, reason=reason, automatic=True, who=ITSELF))
+
+    def _closes(self, report: VenueOrder) -> bool:
+        """Whether it closes what is held by us: the broker knows one position, so that is no longer there to close.
+
+        Stamps are whole seconds: one of the second in which a position was opened is taken for an earlier one.
+        """
+        since = self._opened.get(report.symbol, 0)
+        return report.side.sign * self.positions[report.symbol] < 0 and (not report.ts or report.ts > since)
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""

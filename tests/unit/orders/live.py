@@ -97,10 +97,11 @@ class Trader:
             self.settings, self.clock, self.budget, INSTRUMENTS, account.orders, real_ticks=False,
             on_date=None, bounds_of=None,
         )  # fmt: skip
-        held = {item.symbol: item.quantity for item in account.portfolio.positions()}
+        positions = account.portfolio.positions()
+        held = {item.symbol: item.quantity for item in positions}
         self.book = LiveBook(
             account.orders, held, INSTRUMENTS, CostSchedule(), self.clock, self.settings.live,
-            self.bus.publish,
+            self.bus.publish, {item.symbol: item.opened_ts for item in positions},
         )  # fmt: skip
         self.actor = LiveExecutionActor(
             self.bus, self.book, self.broker, None, self.clock, ExecutionSettings(), self.settings.live

@@ -175,6 +175,26 @@ async def test_orders_of_somebody_else(tmp_path: Path, wish: str) -> None:
         assert trader.heard(SymbolHalted) == []
 
 
+@pytest.mark.parametrize("wish", ["ignore", "halt"])
+async def test_what_somebody_closes_of_ours_is_closed_whatever_others_are(tmp_path: Path, wish: str) -> None:
+    """The broker's own square-off, say, while no daemon was there: an exit of it would open the opposite position."""
+    async with opened() as desk:
+        if wish == "ignore":
+            await by_hand(
+                desk, "before", Side.SELL, 4
+            )  # which closed nothing, and is none of ours after a restart either
+        async with trading(tmp_path, desk=desk, external_orders=wish) as trader:
+            trader.send("T1")
+            await until(lambda: trader.order("T1").state is OrderState.FILLED)
+            account = trader.account
+        await asyncio.sleep(1.0)  # stamps are whole seconds
+        await by_hand(desk, "RMS", Side.SELL, 10)
+        async with trading(tmp_path, account, desk=desk, external_orders=wish) as trader:
+            assert trader.book.positions[SBIN] == 0
+            assert bool(trader.heard(Halt)) is (wish == "halt")
+            assert trader.heard(SymbolHalted) == []
+
+
 async def test_a_refused_token_is_one_clear_line_and_waited_for(tmp_path: Path) -> None:
     """A start that ended would be nobody's: what is held would be left alone until somebody starts it again."""
     async with opened() as desk:
