@@ -180,9 +180,7 @@ async def test_what_somebody_closes_of_ours_is_closed_whatever_others_are(tmp_pa
     """The broker's own square-off, say, while no daemon was there: an exit of it would open the opposite position."""
     async with opened() as desk:
         if wish == "ignore":
-            await by_hand(
-                desk, "before", Side.SELL, 4
-            )  # which closed nothing, and is none of ours after a restart either
+            await by_hand(desk, "before", Side.SELL, 4)  # it closed nothing, and after a restart it didn't either
         async with trading(tmp_path, desk=desk, external_orders=wish) as trader:
             trader.send("T1")
             await until(lambda: trader.order("T1").state is OrderState.FILLED)
