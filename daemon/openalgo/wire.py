@@ -34,7 +34,7 @@ STATUSES: Final = {
 }  # fmt: skip
 _OUR_PRODUCTS: Final = {theirs: ours for ours, theirs in PRODUCTS.items()}
 _OUR_TYPES: Final = {theirs: ours for ours, theirs in TYPES.items()}
-_TIMES: Final = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S")
+_TIMES: Final = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%H:%M:%S %d-%m-%Y")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 

@@ -133,6 +133,18 @@ def test_a_limit_order_is_told_by_its_price() -> None:
     }  # fmt: skip
 
 
+def test_one_that_filled_may_show_what_it_traded_at() -> None:
+    """No worse than its limit; an order at market at any price."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.LIMIT, limit_price=Decimal("800.05"))
+    filled = {"type": OrderType.LIMIT, "status": OrderStatus.FILLED}
+    assert bench.tags(row("5", **filled, limit_price=Decimal("800.10"))) == {"5": ""}
+    assert bench.tags(row("6", type=OrderType.LIMIT, limit_price=Decimal("799.95"))) == {"6": ""}
+    assert bench.tags(row("7", **filled, limit_price=Decimal("799.95"))) == {"7": "T1"}
+    bench.lost("T2", reference_price=Decimal(800))
+    assert bench.tags(row("8", **filled, limit_price=Decimal("799.95"))) == {"8": "T2"}
+
+
 def test_a_row_that_may_be_of_an_awaited_order_is_left_out() -> None:
     """Until its answer says which row it is; then the lost one of the same shape gets what is left."""
     bench = Bench()
