@@ -33,7 +33,7 @@ from daemon.openalgo.answers import Placed
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
-from daemon.orders.book import FOREIGN, OrderBook
+from daemon.orders.book import FOREIGN, Order, OrderBook
 from daemon.orders.broker import BoundsOf, Broker
 from daemon.orders.protection import UNBOUNDED, limit_type, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
@@ -169,9 +169,12 @@ class OpenAlgoBroker:
             self._tell_means(rows, traded.value)
         return Done([self._whole(row) for row in rows])
 
+    def _known(self, row: VenueOrder) -> Order | None:
+        return self._ours.find(row.tag) or self._ours.find(f"{FOREIGN}{row.venue_id}")
+
     def _is_moved(self, row: VenueOrder) -> bool:
         """Whether the limit of an order that we know isn't what was shown before: somebody's change, or a mean."""
-        order = self._ours.find(row.tag or f"{FOREIGN}{row.venue_id}")
+        order = self._known(row)
         if order is None or row.type not in LIMITS:
             return False
         return row.limit_price not in (order.intent.limit_price, self._shown.get(row.venue_id))
@@ -218,8 +221,9 @@ class OpenAlgoBroker:
         One that filled has no limit any more: what is shown there may be a mean whose trades aren't told yet.
         """
         filled = max(row.filled, self._filled.get(row.venue_id, 0)) if row.status in ENDS else row.filled
-        known = self._ours.find(row.tag or f"{FOREIGN}{row.venue_id}") is not None
-        mean = (known and row.status is OrderStatus.FILLED) or row.limit_price == self._means.get(row.venue_id)
+        mean = (
+            self._known(row) is not None and row.status is OrderStatus.FILLED
+        ) or row.limit_price == self._means.get(row.venue_id)
         return msgspec.structs.replace(
             row, filled=filled, remaining=row.quantity - filled, message=self._rest.hiding.line(row.message),
             limit_price=ZERO if mean else row.limit_price,

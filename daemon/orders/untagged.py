@@ -21,6 +21,7 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import OrderType
+from daemon.core.ids import is_order_of_ours
 from daemon.core.pairs import STOPS
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.orders.protection import AS_LIMITS
@@ -72,7 +73,7 @@ class Owners:
             else:
                 self._given[row.venue_id] = known[row.venue_id] = owner
         return [
-            msgspec.structs.replace(row, tag=known.get(row.venue_id, ""))
+            msgspec.structs.replace(row, tag=known.get(row.venue_id) or self._unrecorded(row))
             for row in rows
             if row.venue_id not in left_out
         ]
@@ -122,6 +123,10 @@ class Owners:
         if order is None or order.foreign or _venue_id(order) or row.tag in self._given.values():
             return None
         return row.tag
+
+    def _unrecorded(self, row: VenueOrder) -> str:
+        """The id of ours that the row says, where this journal doesn't know it; "" for any other."""
+        return row.tag if is_order_of_ours(row.tag) and self._orders.find(row.tag) is None else ""
 
     def _awaited(self) -> list[Order]:
         return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]

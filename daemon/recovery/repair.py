@@ -47,8 +47,18 @@ _UNREADABLE = (msgspec.MsgspecError, TypeError, ValueError, RecursionError)
 _Row = tuple[Any, Any, Any, Any, Any]
 
 
-def repair(path: Path) -> int | None:
-    """Make `path` readable; None where it is whole or isn't there, else the number of records that were kept.
+class Repaired(msgspec.Struct, frozen=True):
+    """What a start found: `kept` records of a damaged journal, None of one that is whole or isn't there.
+
+    `lacking`: its newest records are missing, or may be.
+    """
+
+    kept: int | None = None
+    lacking: bool = False
+
+
+def repair(path: Path) -> Repaired:
+    """Make `path` readable.
 
     Raises `UsageError` for a file that is no journal of ours, and for one that can't be read or copied now.
     """
@@ -58,18 +68,19 @@ def repair(path: Path) -> int | None:
         raise UsageError(f"journal {path}: can't be read or mended now ({error.strerror or error})") from error
 
 
-def _repair(path: Path) -> int | None:
+def _repair(path: Path) -> Repaired:
     if not is_there(path) and not is_there(wal_of(path)):
-        return None
+        return Repaired()
     _check_kind(path)
     with_wal = is_there(wal_of(path))
     problem = _problem(path)
     if not problem:
         check_journal(path)
-        if not with_wal and _was_cut_short(path):
+        lacking = not with_wal and _was_cut_short(path)
+        if lacking:
             log.warning("the last run did not end in order and left no -wal: its newest records may be missing",
                         journal=str(path))  # fmt: skip
-        return None
+        return Repaired(lacking=lacking)
     if not _is_ours(path):
         check_journal(path)  # says what it is
         raise UsageError(f"{path}: not an hrmd journal ({problem}): choose another file")
@@ -90,7 +101,7 @@ def _repair(path: Path) -> int | None:
     sync_directory(path.parent)
     what = "recovered to its last whole record" if kept else "nothing of it can be read, the account starts afresh"
     log.error(f"the journal was damaged: {what}", journal=str(path), records=kept, damaged=str(aside), problem=problem)
-    return kept
+    return Repaired(kept, lacking=True)
 
 
 def check_whole(path: Path) -> None:

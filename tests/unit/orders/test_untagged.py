@@ -239,6 +239,13 @@ def test_a_row_that_says_by_what_it_was_placed_is_told_by_that() -> None:
     assert bench.tags(row("5", tag="another", quantity=3)) == {"5": ""}
 
 
+def test_a_row_that_names_an_order_of_ours_in_no_journal_keeps_its_name() -> None:
+    """As a start whose journal isn't whole needs it: nobody else looks after that order."""
+    bench = Bench()
+    ours = "H6b0e4d8ef4c72eL0000001"
+    assert bench.tags(row("7", tag=ours), row("8", tag="my own")) == {"7": ours, "8": ""}
+
+
 def test_a_stop_is_told_by_its_trigger() -> None:
     """Another's, at another trigger, is no order of ours; a row that doesn't tell it may be."""
     bench = Bench()
