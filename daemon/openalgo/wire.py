@@ -235,7 +235,7 @@ def _named(row: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """Symbol, side and product, as ours."""
     exchange, symbol = row.get("exchange"), row.get("symbol")
     if not isinstance(exchange, str) or not isinstance(symbol, str):
-        raise WireError("symbol, exchange: expected texts")
+        raise WireError(f"symbol, exchange of order {row.get('orderid')}: expected texts")
     return {"symbol": names.ours(symbol, exchange), "side": str(row.get("action", "")).upper(),
             "product": product_of(row)}  # fmt: skip
 
