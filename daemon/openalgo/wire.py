@@ -76,7 +76,7 @@ def read_order(row: Mapping[str, Any], names: Names = SHARES) -> VenueOrder:
     filled = quantity if status is OrderStatus.FILLED else told
     fields = {
         **_named(row, names), "venue_id": _id(row), "tag": str(row.get("strategy") or ""),
-        "type": _OUR_TYPES.get(str(row.get("pricetype"))),
+        "type": _OUR_TYPES.get(str(row.get("pricetype")).upper()),
         "quantity": quantity, "filled": filled, "remaining": quantity - filled, "limit_price": _amount(row, "price"),
         "stop_price": _amount(row, "trigger_price"), "average_price": _amount(row, "average_price"),
         "status": status.value, "message": str(row.get("rejection_reason") or ""), "ts": parse_time(row),
@@ -125,7 +125,8 @@ def positions(
 
 def product_of(row: Mapping[str, Any]) -> str:
     """Ours, of a row's; theirs where we have none."""
-    return _OUR_PRODUCTS.get(str(row.get("product")), str(row.get("product")))
+    said = str(row.get("product")).upper()
+    return _OUR_PRODUCTS.get(said, said)
 
 
 def funds(document: Mapping[str, Any]) -> Funds:

@@ -39,6 +39,12 @@ def test_an_order() -> None:
     assert (order.status, order.product, order.ts) == (OrderStatus.PENDING, "INTRADAY", PLACED)
 
 
+def test_words_in_any_letters() -> None:
+    """Brokers' adapters hand some on as they come."""
+    order = wire.read_order({**ORDER, "pricetype": "Limit", "action": "buy", "product": "mis"})
+    assert (order.type, order.side, order.product) == (OrderType.LIMIT, Side.BUY, "INTRADAY")
+
+
 @pytest.mark.parametrize(
     ("said", "status", "final"),
     [
