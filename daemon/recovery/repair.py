@@ -2,8 +2,9 @@
 
 SQLite drops an uncommitted tail by itself; this is for a file that was cut off, overwritten or emptied, and for records
 that no longer are what their type says. What the lost tail told is asked of the broker afterwards. Invariant: after
-`repair` a start can read the journal, a journal that is whole is not touched, and no damaged byte is deleted. One that
-can't be read because the disk is full or fails, or another program holds it, is not called damaged.
+`repair` a start can read the journal, of a journal that is whole nothing changes but a note that a killed run was seen
+whole, and no damaged byte is deleted. One that can't be read because the disk is full or fails, or another program
+holds it, is not called damaged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from daemon.core.files import check_regular, is_there, sync_directory
 from daemon.core.passing import PRIMARY, passes
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
-from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION
+from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION, SEEN_WHOLE
 from daemon.recovery.account import FOLDED, Account
 
 log = structlog.get_logger("journal")
@@ -76,7 +77,10 @@ def _repair(path: Path) -> Repaired:
     problem = _problem(path)
     if not problem:
         check_journal(path)
-        lacking = not with_wal and _was_cut_short(path)
+        run = _cut_short(path)
+        lacking = run is not None and not with_wal
+        if run is not None and with_wal:
+            _note_whole(path, run)
         if lacking:
             log.warning("the last run did not end in order and left no -wal: its newest records may be missing",
                         journal=str(path))  # fmt: skip
@@ -171,14 +175,23 @@ def _problem(path: Path) -> str:
         return str(error)
 
 
-def _was_cut_short(path: Path) -> bool:
-    """Whether the newest run has events and no orderly end; a process that was killed leaves its -wal as well."""
+def _cut_short(path: Path) -> int | None:
+    """The newest run with events, where it has no orderly end and no start has seen it whole.
+
+    A process that was killed leaves its -wal as well.
+    """
     with contextlib.closing(sqlite3.connect(path)) as db:
-        return bool(
-            db.execute(
-                "SELECT MAX(run) FROM events HAVING MAX(run) NOT IN (SELECT run FROM runs WHERE key = ?)", (ENDS_AT,)
-            ).fetchone()
-        )
+        found = db.execute(
+            "SELECT MAX(run) FROM events HAVING MAX(run) NOT IN (SELECT run FROM runs WHERE key IN (?, ?))",
+            (ENDS_AT, SEEN_WHOLE),
+        ).fetchone()
+    return found[0] if found is not None else None
+
+
+def _note_whole(path: Path, run: int) -> None:
+    """The -wal goes when the journal is closed, also by a start that comes to nothing; a full disk notes nothing."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 'true')", (run, SEEN_WHOLE))
 
 
 def _salvage(path: Path, fresh: Path) -> int:
@@ -188,7 +201,9 @@ def _salvage(path: Path, fresh: Path) -> int:
         for statement in _TABLES:
             new.execute(statement)
         with contextlib.suppress(*DAMAGED):
-            runs = old.execute("SELECT run, key, value FROM runs WHERE key != ?", (ENDS_AT,)).fetchall()
+            runs = old.execute(
+                "SELECT run, key, value FROM runs WHERE key NOT IN (?, ?)", (ENDS_AT, SEEN_WHOLE)
+            ).fetchall()
             new.executemany("INSERT INTO runs VALUES (?, ?, ?)", runs)
             since = _newest_snapshot(old)
             strict = int(old.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION

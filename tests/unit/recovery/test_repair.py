@@ -168,6 +168,25 @@ def test_a_run_without_its_end_and_wal_is_said(path: Path) -> None:
     ]
 
 
+def test_a_start_that_came_to_nothing_after_a_kill_takes_nothing_away(path: Path) -> None:
+    """It read the -wal, which went as its journal was closed: the next start misses nothing."""
+    write(path, *trade(1))
+    killed = path.with_name("killed.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("DELETE FROM runs WHERE key = 'ends_at'")
+        db.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{killed}{suffix}")
+    assert Path(f"{killed}-wal").stat().st_size
+    assert repair(killed) == Repaired()
+    Journal(killed, safe=True).close(begun=False)
+    assert not Path(f"{killed}-wal").exists()
+    with structlog.testing.capture_logs() as logs:
+        assert repair(killed) == Repaired()
+    assert logs == []
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
