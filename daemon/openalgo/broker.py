@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from decimal import Decimal
 from typing import Final, TypeVar
@@ -156,15 +156,20 @@ class OpenAlgoBroker:
         if not isinstance(outcome, Done):
             return outcome
         self._day_ns = max((row.ts for row in outcome.value), default=0)
-        rows = self._believed(self._owners.orders(outcome.value))
+        found = outcome.value
+        if any(not order.venue_id for order in self._ours.working.values()):
+            traded = await self.trades(urgent=urgent)
+            if not isinstance(traded, Done):
+                return traded
+            sums = _sums(traded.value)
+            found = [_with_fills(row, sums) for row in found]  # by which a lost one may have to be told
+        rows = self._believed(self._owners.orders(found))
         self._tell_look_alikes(rows)
         if any(self._is_moved(row) or (row.status in ENDS and row.venue_id not in self._filled) for row in rows):
             traded = await self.trades(urgent=urgent)
             if not isinstance(traded, Done):
                 return traded
-            sums = Counter[str]()
-            for trade in traded.value:
-                sums[trade.venue_id] += trade.quantity
+            sums = _sums(traded.value)
             self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
             self._tell_means(rows, traded.value)
         return Done([self._whole(row) for row in rows])
@@ -338,6 +343,19 @@ def openalgo_broker(
     return OpenAlgoBroker(
         settings, clock, budget, instruments, orders, real_ticks=real_ticks, on_date=on_date, bounds_of=bounds_of
     )
+
+
+def _sums(trades: Iterable[VenueTrade]) -> Counter[str]:
+    """How much each order filled, by the venue's id."""
+    sums = Counter[str]()
+    for trade in trades:
+        sums[trade.venue_id] += trade.quantity
+    return sums
+
+
+def _with_fills(row: VenueOrder, sums: Mapping[str, int]) -> VenueOrder:
+    """The row, where the book doesn't tell what it filled, with what its trades come to."""
+    return msgspec.structs.replace(row, filled=max(row.filled, min(row.quantity, sums.get(row.venue_id, 0))))
 
 
 def _purpose(urgent: bool) -> Purpose:

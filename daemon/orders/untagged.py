@@ -174,12 +174,12 @@ def _is_written_off(order: Order, _: VenueOrder) -> bool:
 def _stands_for(row: VenueOrder, order: Order) -> bool:
     """Whether it is what brokers make of an order at market: with a limit, at a price no better than the market's.
 
-    One that filled may show what it traded at instead.
+    One that traded may show what at instead.
     """
     intent = order.intent
     if row.type is not AS_LIMITS.get(intent.type):
         return False
-    if row.type is not OrderType.LIMIT or row.status is OrderStatus.FILLED:
+    if row.type is not OrderType.LIMIT or row.filled:
         return True
     return row.side.sign * (row.limit_price - intent.reference_price) >= 0
 
@@ -193,7 +193,7 @@ def _of_one_shape(row: VenueOrder, order: Order) -> bool:
         return False
     if row.type is intent.type and row.type in LIMITS and row.limit_price and intent.limit_price is not None:
         worse = row.side.sign * (row.limit_price - intent.limit_price)
-        if worse > 0 or (worse and row.status is not OrderStatus.FILLED):  # which may show what it traded at
+        if worse > 0 or (worse and not row.filled):  # one that traded may show what at
             return False
     triggered = row.type in STOPS and row.stop_price
     return not (triggered and row.stop_price != intent.stop_price)

@@ -115,6 +115,8 @@ async def test_a_price_that_is_the_mean_of_fills_is_no_change_and_no_other_order
         trader.send("T2", quantity=3, type=OrderType.LIMIT, limit_price=Decimal("821"))
         await until(lambda: {trader.order(it).state for it in ("T1", "T2")} == {OrderState.FILLED})
         trader.desk.price("820", ask=Decimal("820"), ask_quantity=4)
+        if lost:
+            trader.desk.trouble(FaultKind.DROP, after=True)
         trader.send("T3", type=OrderType.LIMIT, limit_price=Decimal("820.5"))
         await until(lambda: trader.order("T3").filled == 4)
         reads = len(trader.reads)

@@ -133,11 +133,11 @@ def test_a_limit_order_is_told_by_its_price() -> None:
     }  # fmt: skip
 
 
-def test_one_that_filled_may_show_what_it_traded_at() -> None:
-    """No worse than its limit; an order at market at any price."""
+def test_one_that_traded_may_show_what_it_traded_at() -> None:
+    """No worse than its limit, be it all of it or a part; an order at market at any price."""
     bench = Bench()
     bench.lost("T1", type=OrderType.LIMIT, limit_price=Decimal("800.05"))
-    filled = {"type": OrderType.LIMIT, "status": OrderStatus.FILLED}
+    filled = {"type": OrderType.LIMIT, "filled": 4}
     assert bench.tags(row("5", **filled, limit_price=Decimal("800.10"))) == {"5": ""}
     assert bench.tags(row("6", type=OrderType.LIMIT, limit_price=Decimal("799.95"))) == {"6": ""}
     assert bench.tags(row("7", **filled, limit_price=Decimal("799.95"))) == {"7": "T1"}
