@@ -118,7 +118,16 @@ HRMD_HOME ?= /opt/hrmd
 UNIT_DIR := $(DESTDIR)/etc/systemd/system
 UNITS := $(notdir $(wildcard systemd/*.service systemd/*.timer))
 
+# The units see no home directory (ProtectHome) and name hrmd in lines that systemd splits at spaces.
+define reachable
+	@for path in '$(HRMD_HOME)' "$$(readlink -m '$(HRMD_HOME)/.venv/bin/python')"; do case "$$path" in \
+	/home/*|/root/*|/run/user/*) echo "error: HRMD_HOME: $$path is in a home directory, which the service can't see; put hrmd and its Python elsewhere, such as /opt/hrmd" >&2; exit 2;; \
+	*[!A-Za-z0-9/._+@-]*|[!/]*|'') echo "error: HRMD_HOME: expected a whole path of letters, digits and /._+@- such as /opt/hrmd, got $$path" >&2; exit 2;; \
+	esac; done
+endef
+
 install-system: ## the service as root: user, directories, units, an example of settings, a control token; starts nothing
+	$(call reachable)
 	install -d -m 0755 $(UNIT_DIR) $(DESTDIR)/etc/hrmd $(DESTDIR)/usr/lib/sysusers.d $(DESTDIR)/usr/lib/tmpfiles.d
 	for unit in $(UNITS); do sed 's|/opt/hrmd|$(HRMD_HOME)|g' systemd/$$unit > $(UNIT_DIR)/$$unit && chmod 0644 $(UNIT_DIR)/$$unit || exit 1; done
 	install -m 0644 systemd/sysusers.d/hrmd.conf $(DESTDIR)/usr/lib/sysusers.d/hrmd.conf

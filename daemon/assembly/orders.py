@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from daemon.assembly.market import MarketOfRun
+from daemon.brokers.adapter import Ability
 from daemon.brokers.choice import adapter_of, real_ticks
 from daemon.calls.budget import RateBudget
 from daemon.core.bus import Bus
@@ -87,9 +88,11 @@ def _live_execution(
     clock, live = plan.clock, settings.broker.live
     opened = {item.symbol: item.opened_ts for item in account.portfolio.positions() if item.quantity}
     book = LiveBook(account.orders, account.held, market.instruments, CostSchedule(), clock, live, bus.publish, opened)
+    adapter = adapter_of(settings.broker)
     return LiveExecutionActor(
-        bus, book, venue, journal, clock, settings.execution, live, ask_margin=settings.derivatives.ask_venue_margin
-    )
+        bus, book, venue, journal, clock, settings.execution, live, ask_margin=settings.derivatives.ask_venue_margin,
+        suspects_all=account.lacking and adapter is not None and Ability.TAGS not in adapter.can,
+    )  # fmt: skip
 
 
 def _paper_execution(

@@ -36,11 +36,15 @@ class Past(msgspec.Struct):
 
 def read_past(settings: Settings, plan: RunPlan, market: MarketOfRun, *, shadowed: bool) -> Past:
     """Repair the journal and read it; `shadowed`: whether agents go on beside. Raises `UsageError`."""
-    if plan.journal is not None:
-        (repair if plan.recover else check_whole)(plan.journal)
+    lacking = False
+    if plan.journal is not None and plan.recover:
+        lacking = repair(plan.journal).lacking
+    elif plan.journal is not None:
+        check_whole(plan.journal)
     cash = settings.broker.starting_cash
     left = recover(plan.journal, cash) if plan.recover and plan.journal is not None else None
     account = left if left is not None else Account(cash)
+    account.lacking = lacking
     settings = tightened(settings, account.settings_changed())
     past = Past(account, settings, Recalled(), [])
     if plan.recover and plan.journal is not None:

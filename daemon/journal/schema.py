@@ -20,6 +20,8 @@ READABLE = (1, 2)
 BEGINS_AT = "begins_at"
 ENDS_AT = "ends_at"
 """Metadata of a run that was closed in order: its last event."""
+SEEN_WHOLE = "seen_whole"
+"""Metadata of a run that was killed: a later start has read it with its -wal, which may be gone since."""
 IN_CHARGE = "strategy_in_charge"
 """Metadata of a shortened run: the strategy that decided when its first kept event was written."""
 MODEL_IN_CHARGE = "model_in_charge"

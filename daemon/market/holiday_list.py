@@ -3,14 +3,15 @@
 JSON as `https://www.nseindia.com/api/holiday-master?type=trading` gives it (the days of the segment CM, the cash
 market; or a bare list of such days), or CSV as NSE's page of trading holidays gives it (columns Date, Day,
 Description). A date is "26-Jan-2027", "2027-01-26" or "January 26, 2027". Invariant: what is returned is plausible as a
-whole: each day once, on the weekday that the list itself says, 5 to 30 days a year, and the three national holidays
-among them.
+whole: each day once, on the weekday that the list itself says, 5 to 30 days a year, the national holidays and
+Christmas among them, and none on which only banks rest.
 """
 
 from __future__ import annotations
 
 import csv
 import datetime as dt
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ from daemon.market.calendar import FIXED_HOLIDAYS, WEEKDAYS
 from daemon.market.calendar_file import FEWEST_HOLIDAYS, FIRST_DATE, LAST_DATE, MAX_NAME_CHARS, MOST_HOLIDAYS
 
 CASH_MARKET: Final = "CM"
-NATIONAL: Final = ((1, 26), (8, 15), (10, 2))
-"""Every exchange of India is closed on them, by law."""
+ALWAYS: Final = ((1, 26), (8, 15), (10, 2), (12, 25))
+"""NSE has never traded on them: three of law, and Christmas, the last of every list."""
+_BANKS_REST: Final = re.compile(r"bank.*clos|clos.*bank", re.IGNORECASE)
+"""Of the list of clearing holidays, which NSE's page has, too: a day without settlement is a session."""
 _FORMATS: Final = ("%d-%b-%Y", "%Y-%m-%d", "%d-%B-%Y", "%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y")
 _DATE: Final = ("tradingdate", "date", "holidaydate")
 _WEEKDAY: Final = ("weekday", "day")
@@ -121,10 +124,13 @@ def _check(holidays: dict[dt.date, str]) -> None:
     counts = Counter(day.year for day in holidays)
     if not counts:
         raise ValueError("holds no holiday")
+    for day, name in holidays.items():
+        if _BANKS_REST.search(name):
+            raise ValueError(f"{name} ({day}): banks rest then and NSE trades; expected its list of trading holidays")
     for year, count in sorted(counts.items()):
         if not FEWEST_HOLIDAYS <= count <= MOST_HOLIDAYS:
             raise ValueError(f"{count} holidays of {year}; expected {FEWEST_HOLIDAYS} to {MOST_HOLIDAYS}")
-        for place in NATIONAL:
+        for place in ALWAYS:
             day = dt.date(year, *place)
             if day.weekday() < 5 and day not in holidays:
                 raise ValueError(

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import msgspec
@@ -21,7 +22,7 @@ import structlog
 from daemon.calls.budget import Purpose, RateBudget
 from daemon.calls.http import CallTimes, OnDate
 from daemon.calls.outcome import Done, KeptBack, NotSent, Outcome, Rejected, Unknown, may_go
-from daemon.calls.records import WireError
+from daemon.calls.records import ZERO, WireError
 from daemon.calls.secret import Secret
 from daemon.core.clock import Clock
 from daemon.core.events import OrderIntent
@@ -32,10 +33,11 @@ from daemon.openalgo.answers import Placed
 from daemon.openalgo.rest import OpenAlgoRest
 from daemon.openalgo.socket import Connection, LostError, SocketTimes, connected
 from daemon.openalgo.symbols import Names
-from daemon.orders.book import OrderBook
+from daemon.orders.book import FOREIGN, Order, OrderBook
 from daemon.orders.broker import BoundsOf, Broker
 from daemon.orders.protection import UNBOUNDED, limit_type, worst_price
 from daemon.orders.pushes import Disconnected, Gap, OrderPush, SocketEvent
+from daemon.orders.terms import LIMITS
 from daemon.orders.untagged import Owners
 from daemon.orders.venue import Acknowledged, Funds, OrderStatus, VenueOrder, VenuePosition, VenueTrade
 from daemon.settings.orders import BrokerSettings
@@ -49,6 +51,8 @@ WORKING_POLL_S: Final = 3.0
 """So often the book is asked for while an order of ours works: no broker's pushes are relied on."""
 DOUBT_POLL_S: Final = 0.5
 """So soon after an end that was told for the first time."""
+PENNY: Final = Decimal("0.01")
+"""So far a mean that is written with two digits may lie beside the prices that it is of."""
 ENDS: Final = (OrderStatus.CANCELLED, OrderStatus.REJECTED, OrderStatus.EXPIRED)
 
 
@@ -86,6 +90,10 @@ class OpenAlgoBroker:
         """Rows that may be ours and were spoken of."""
         self._endings: dict[str, OrderStatus] = {}
         self._filled: dict[str, int] = {}
+        self._shown: dict[str, Decimal] = {}
+        """Limits that aren't those that were asked for, as they were last shown, by the venue's id."""
+        self._means: dict[str, Decimal] = {}
+        """Of those, the ones that are the mean price of fills."""
         self._doubtful = False
         self._day_ns = 0
         """When the newest order was placed, by the venue: the day of its trades, which tell their time alone."""
@@ -148,17 +156,41 @@ class OpenAlgoBroker:
         if not isinstance(outcome, Done):
             return outcome
         self._day_ns = max((row.ts for row in outcome.value), default=0)
-        rows = self._believed(self._owners.orders(outcome.value))
-        self._tell_look_alikes(rows)
-        if any(row.status in ENDS and row.venue_id not in self._filled for row in rows):
+        found = outcome.value
+        if any(not order.venue_id for order in self._ours.working.values()):
             traded = await self.trades(urgent=urgent)
             if not isinstance(traded, Done):
                 return traded
-            sums = Counter[str]()
-            for trade in traded.value:
-                sums[trade.venue_id] += trade.quantity
+            sums = _sums(traded.value)
+            found = [_with_fills(row, sums) for row in found]  # by which a lost one may have to be told
+        rows = self._believed(self._owners.orders(found))
+        self._tell_look_alikes(rows)
+        if any(self._is_moved(row) or (row.status in ENDS and row.venue_id not in self._filled) for row in rows):
+            traded = await self.trades(urgent=urgent)
+            if not isinstance(traded, Done):
+                return traded
+            sums = _sums(traded.value)
             self._filled |= {row.venue_id: sums[row.venue_id] for row in rows if row.status in ENDS}
+            self._tell_means(rows, traded.value)
         return Done([self._whole(row) for row in rows])
+
+    def _known(self, row: VenueOrder) -> Order | None:
+        return self._ours.find(row.tag) or self._ours.find(f"{FOREIGN}{row.venue_id}")
+
+    def _is_moved(self, row: VenueOrder) -> bool:
+        """Whether the limit of an order that we know isn't what was shown before: somebody's change, or a mean."""
+        order = self._known(row)
+        if order is None or row.type not in LIMITS:
+            return False
+        return row.limit_price not in (order.intent.limit_price, self._shown.get(row.venue_id))
+
+    def _tell_means(self, rows: Iterable[VenueOrder], trades: Sequence[VenueTrade]) -> None:
+        """Adapters of some brokers show the mean price of an order's fills where its limit was."""
+        for row in filter(self._is_moved, rows):
+            prices = [it.price for it in trades if it.venue_id == row.venue_id]
+            self._shown[row.venue_id] = row.limit_price
+            if prices and min(prices) - PENNY <= row.limit_price <= max(prices) + PENNY:
+                self._means[row.venue_id] = row.limit_price
 
     def _tell_look_alikes(self, rows: Iterable[VenueOrder]) -> None:
         """Nobody can tell whose they are, so they are left alone, and a person is told."""
@@ -189,10 +221,18 @@ class OpenAlgoBroker:
         return found
 
     def _whole(self, row: VenueOrder) -> VenueOrder:
-        """The row, with what its trades come to where it is over; without our key in its message."""
+        """The row, with what its trades come to where it is over; without a mean as its limit or our key in its words.
+
+        One that filled has no limit any more: what is shown there may be a mean whose trades aren't told yet.
+        """
         filled = max(row.filled, self._filled.get(row.venue_id, 0)) if row.status in ENDS else row.filled
-        message = self._rest.hiding.line(row.message)
-        return msgspec.structs.replace(row, filled=filled, remaining=row.quantity - filled, message=message)
+        mean = (
+            self._known(row) is not None and row.status is OrderStatus.FILLED
+        ) or row.limit_price == self._means.get(row.venue_id)
+        return msgspec.structs.replace(
+            row, filled=filled, remaining=row.quantity - filled, message=self._rest.hiding.line(row.message),
+            limit_price=ZERO if mean else row.limit_price,
+        )  # fmt: skip
 
     async def trades(self, *, urgent: bool) -> Outcome[list[VenueTrade]]:
         """All trades of the day."""
@@ -303,6 +343,19 @@ def openalgo_broker(
     return OpenAlgoBroker(
         settings, clock, budget, instruments, orders, real_ticks=real_ticks, on_date=on_date, bounds_of=bounds_of
     )
+
+
+def _sums(trades: Iterable[VenueTrade]) -> Counter[str]:
+    """How much each order filled, by the venue's id."""
+    sums = Counter[str]()
+    for trade in trades:
+        sums[trade.venue_id] += trade.quantity
+    return sums
+
+
+def _with_fills(row: VenueOrder, sums: Mapping[str, int]) -> VenueOrder:
+    """The row, where the book doesn't tell what it filled, with what its trades come to."""
+    return msgspec.structs.replace(row, filled=max(row.filled, min(row.quantity, sums.get(row.venue_id, 0))))
 
 
 def _purpose(urgent: bool) -> Purpose:

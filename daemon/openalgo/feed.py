@@ -117,11 +117,13 @@ class TickReader:
         if moment is None:
             self.refused[Refusal.BAD_TIME.value] += 1
             return None
+        bid, ask = _price(values, "bid", "bid_price"), _price(values, "ask", "ask_price")
+        if bid == ask == 0:  # what adapters of some brokers put where they know no quote
+            bid = ask = math.nan
         return Row(
             code, moment or self._clock.now_ns(), price, _units(values, "last_quantity", "last_trade_quantity", "ltq"),
-            _units(values, "volume"), _price(values, "bid", "bid_price"), _price(values, "ask", "ask_price"),
-            _units(values, "bid_quantity", "bid_qty"), _units(values, "ask_quantity", "ask_qty"),
-            _units(values, "oi", "open_interest"),
+            _units(values, "volume"), bid, ask, _units(values, "bid_quantity", "bid_qty"),
+            _units(values, "ask_quantity", "ask_qty"), _units(values, "oi", "open_interest"),
         )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ STATUSES: Final = {
 }  # fmt: skip
 _OUR_PRODUCTS: Final = {theirs: ours for ours, theirs in PRODUCTS.items()}
 _OUR_TYPES: Final = {theirs: ours for ours, theirs in TYPES.items()}
-_TIMES: Final = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S")
+_TIMES: Final = ("%d-%b-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%H:%M:%S %d-%m-%Y")
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
@@ -76,7 +76,7 @@ def read_order(row: Mapping[str, Any], names: Names = SHARES) -> VenueOrder:
     filled = quantity if status is OrderStatus.FILLED else told
     fields = {
         **_named(row, names), "venue_id": _id(row), "tag": str(row.get("strategy") or ""),
-        "type": _OUR_TYPES.get(str(row.get("pricetype"))),
+        "type": _OUR_TYPES.get(str(row.get("pricetype")).upper()),
         "quantity": quantity, "filled": filled, "remaining": quantity - filled, "limit_price": _amount(row, "price"),
         "stop_price": _amount(row, "trigger_price"), "average_price": _amount(row, "average_price"),
         "status": status.value, "message": str(row.get("rejection_reason") or ""), "ts": parse_time(row),
@@ -125,7 +125,8 @@ def positions(
 
 def product_of(row: Mapping[str, Any]) -> str:
     """Ours, of a row's; theirs where we have none."""
-    return _OUR_PRODUCTS.get(str(row.get("product")), str(row.get("product")))
+    said = str(row.get("product")).upper()
+    return _OUR_PRODUCTS.get(said, said)
 
 
 def funds(document: Mapping[str, Any]) -> Funds:
@@ -235,7 +236,7 @@ def _named(row: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """Symbol, side and product, as ours."""
     exchange, symbol = row.get("exchange"), row.get("symbol")
     if not isinstance(exchange, str) or not isinstance(symbol, str):
-        raise WireError("symbol, exchange: expected texts")
+        raise WireError(f"symbol, exchange of order {row.get('orderid')}: expected texts")
     return {"symbol": names.ours(symbol, exchange), "side": str(row.get("action", "")).upper(),
             "product": product_of(row)}  # fmt: skip
 

@@ -89,6 +89,8 @@ class LiveBook:
         self.orphans = Orphans()
         self.unrecorded: list[str] = []
         """Orders by ids of ours that were adopted because this journal didn't know them, by their venue ids."""
+        self.taken_in: list[str] = []
+        """All orders that this journal didn't know, likewise."""
         self.halted: dict[str, str] = {}
         self.incomplete = False
         """Whether the venue speaks of fills whose trades it hasn't shown yet."""
@@ -415,6 +417,7 @@ class LiveBook:
             wish = "ignore"  # nobody could price its fills, and no exit of it would pass
         whose = "an order of ours that is in no journal" if ours else "an order of somebody else"
         log.warning(whose, venue=report.venue_id, symbol=report.symbol, done=wish, closes=closes)
+        self.taken_in.append(report.venue_id)
         if wish == "adopt":
             self._adopt(report)
         else:

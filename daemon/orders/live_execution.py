@@ -60,6 +60,12 @@ UNRECORDED: Final = (
     "be missing, too; compare orders and positions with the broker's, then hrmd ctl resume"
 )
 """What a start is halted for whose journal isn't whole."""
+SUSPECTED: Final = (
+    "the journal lacks its newest records, and the broker keeps no ids of ours: of {0} orders in its book that the "
+    "journal doesn't know, the first {1}, some may be hrmd's; compare orders and positions with the broker's, then "
+    "hrmd ctl resume"
+)
+"""The same, at a broker whose book doesn't tell whose orders they are."""
 LATE_EXIT_S = 1.0
 """How long an exit that leaves while the process ends may work before it is taken off the market as all else was."""
 
@@ -80,8 +86,12 @@ class LiveExecutionActor(Actor):
         settings: LiveBrokerSettings,
         *,
         ask_margin: bool = False,
+        suspects_all: bool = False,
     ) -> None:
-        """`ask_margin`: whether the venue is asked for the margin of an order that opens a contract."""
+        """`ask_margin`: whether the venue is asked for the margin of an order that opens a contract.
+
+        `suspects_all`: any order that the journal doesn't know may be one of ours that it lost.
+        """
         super().__init__(bus)
         self.book = book
         self.orders = book.orders
@@ -89,6 +99,7 @@ class LiveExecutionActor(Actor):
         self._timeout_ns = int(execution.working_timeout_s * NS_PER_S)
         self._clock = clock
         self._tasks = Tasks()
+        self._suspects_all = suspects_all
         self._ends = ""
         """Why all that is ours goes off the market; "" while the process doesn't end."""
         self._late: dict[str, int] = {}
@@ -137,10 +148,13 @@ class LiveExecutionActor(Actor):
 
     def _halt_if_unrecorded(self) -> None:
         """Orders that no journal has prove that commands may be missing in it, too, a halt above all."""
-        orders = self.book.unrecorded
+        orders, text = self.book.unrecorded, UNRECORDED
+        if self._suspects_all and not orders:
+            orders, text = self.book.taken_in, SUSPECTED
         if orders:
-            self.bus.publish(Halt(ts=self._clock.now_ns(), reason=UNRECORDED.format(len(orders), orders[0]),
-                                  automatic=True, who=ITSELF))  # fmt: skip
+            self.bus.publish(
+                Halt(ts=self._clock.now_ns(), reason=text.format(len(orders), orders[0]), automatic=True, who=ITSELF)
+            )
 
     def _another_token(self, refused: Secret | None) -> Secret | None:
         """The one of the file, where it isn't the one that was refused; somebody may have logged in meanwhile."""

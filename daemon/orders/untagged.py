@@ -21,6 +21,7 @@ import msgspec
 
 from daemon.core.clock import NS_PER_S, Clock
 from daemon.core.events import OrderType
+from daemon.core.ids import is_order_of_ours
 from daemon.core.pairs import STOPS
 from daemon.orders.book import FOREIGN, Order, OrderBook, OrderState
 from daemon.orders.protection import AS_LIMITS
@@ -72,7 +73,7 @@ class Owners:
             else:
                 self._given[row.venue_id] = known[row.venue_id] = owner
         return [
-            msgspec.structs.replace(row, tag=known.get(row.venue_id, ""))
+            msgspec.structs.replace(row, tag=known.get(row.venue_id) or self._unrecorded(row))
             for row in rows
             if row.venue_id not in left_out
         ]
@@ -123,6 +124,10 @@ class Owners:
             return None
         return row.tag
 
+    def _unrecorded(self, row: VenueOrder) -> str:
+        """The id of ours that the row says, where this journal doesn't know it; "" for any other."""
+        return row.tag if is_order_of_ours(row.tag) and self._orders.find(row.tag) is None else ""
+
     def _awaited(self) -> list[Order]:
         return [it for it in self._orders.working.values() if it.state in _AWAITED and not _venue_id(it)]
 
@@ -167,11 +172,16 @@ def _is_written_off(order: Order, _: VenueOrder) -> bool:
 
 
 def _stands_for(row: VenueOrder, order: Order) -> bool:
-    """Whether it is what brokers make of an order at market: with a limit, at a price no better than the market's."""
+    """Whether it is what brokers make of an order at market: with a limit, at a price no better than the market's.
+
+    One that traded may show what at instead.
+    """
     intent = order.intent
     if row.type is not AS_LIMITS.get(intent.type):
         return False
-    return row.type is not OrderType.LIMIT or row.side.sign * (row.limit_price - intent.reference_price) >= 0
+    if row.type is not OrderType.LIMIT or row.filled:
+        return True
+    return row.side.sign * (row.limit_price - intent.reference_price) >= 0
 
 
 def _of_one_shape(row: VenueOrder, order: Order) -> bool:
@@ -181,8 +191,9 @@ def _of_one_shape(row: VenueOrder, order: Order) -> bool:
         return False
     if row.type is not intent.type and not _stands_for(row, order):
         return False
-    priced = row.type is intent.type and row.type in LIMITS and row.limit_price
-    if priced and row.limit_price != intent.limit_price:
-        return False
+    if row.type is intent.type and row.type in LIMITS and row.limit_price and intent.limit_price is not None:
+        worse = row.side.sign * (row.limit_price - intent.limit_price)
+        if worse > 0 or (worse and not row.filled):  # one that traded may show what at
+            return False
     triggered = row.type in STOPS and row.stop_price
     return not (triggered and row.stop_price != intent.stop_price)

@@ -111,6 +111,8 @@ class Account:
         """Stop and target of what is held."""
         self.last_ts = 0
         self.records = 0
+        self.lacking = False
+        """Whether records are known to be missing: the journal was damaged, or is a copy from the middle of a run."""
         self._shutdown = ("", "")
         """Why the newest orderly end halted trading, and who asked for it."""
 

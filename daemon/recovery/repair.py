@@ -2,8 +2,9 @@
 
 SQLite drops an uncommitted tail by itself; this is for a file that was cut off, overwritten or emptied, and for records
 that no longer are what their type says. What the lost tail told is asked of the broker afterwards. Invariant: after
-`repair` a start can read the journal, a journal that is whole is not touched, and no damaged byte is deleted. One that
-can't be read because the disk is full or fails, or another program holds it, is not called damaged.
+`repair` a start can read the journal, of a journal that is whole nothing changes but a note that a killed run was seen
+whole, and no damaged byte is deleted. One that can't be read because the disk is full or fails, or another program
+holds it, is not called damaged.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from daemon.core.files import check_regular, is_there, sync_directory
 from daemon.core.passing import PRIMARY, passes
 from daemon.journal.files import ALL_PARTS, place_beside, wal_of
 from daemon.journal.reader import check_journal
-from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION
+from daemon.journal.schema import DAMAGED, ENDS_AT, KINDS, SCHEMA_VERSION, SEEN_WHOLE
 from daemon.recovery.account import FOLDED, Account
 
 log = structlog.get_logger("journal")
@@ -47,8 +48,18 @@ _UNREADABLE = (msgspec.MsgspecError, TypeError, ValueError, RecursionError)
 _Row = tuple[Any, Any, Any, Any, Any]
 
 
-def repair(path: Path) -> int | None:
-    """Make `path` readable; None where it is whole or isn't there, else the number of records that were kept.
+class Repaired(msgspec.Struct, frozen=True):
+    """What a start found: `kept` records of a damaged journal, None of one that is whole or isn't there.
+
+    `lacking`: its newest records are missing, or may be.
+    """
+
+    kept: int | None = None
+    lacking: bool = False
+
+
+def repair(path: Path) -> Repaired:
+    """Make `path` readable.
 
     Raises `UsageError` for a file that is no journal of ours, and for one that can't be read or copied now.
     """
@@ -58,18 +69,22 @@ def repair(path: Path) -> int | None:
         raise UsageError(f"journal {path}: can't be read or mended now ({error.strerror or error})") from error
 
 
-def _repair(path: Path) -> int | None:
+def _repair(path: Path) -> Repaired:
     if not is_there(path) and not is_there(wal_of(path)):
-        return None
+        return Repaired()
     _check_kind(path)
     with_wal = is_there(wal_of(path))
     problem = _problem(path)
     if not problem:
         check_journal(path)
-        if not with_wal and _was_cut_short(path):
+        run = _cut_short(path)
+        lacking = run is not None and not with_wal
+        if run is not None and with_wal:
+            _note_whole(path, run)
+        if lacking:
             log.warning("the last run did not end in order and left no -wal: its newest records may be missing",
                         journal=str(path))  # fmt: skip
-        return None
+        return Repaired(lacking=lacking)
     if not _is_ours(path):
         check_journal(path)  # says what it is
         raise UsageError(f"{path}: not an hrmd journal ({problem}): choose another file")
@@ -90,7 +105,7 @@ def _repair(path: Path) -> int | None:
     sync_directory(path.parent)
     what = "recovered to its last whole record" if kept else "nothing of it can be read, the account starts afresh"
     log.error(f"the journal was damaged: {what}", journal=str(path), records=kept, damaged=str(aside), problem=problem)
-    return kept
+    return Repaired(kept, lacking=True)
 
 
 def check_whole(path: Path) -> None:
@@ -160,14 +175,23 @@ def _problem(path: Path) -> str:
         return str(error)
 
 
-def _was_cut_short(path: Path) -> bool:
-    """Whether the newest run has events and no orderly end; a process that was killed leaves its -wal as well."""
+def _cut_short(path: Path) -> int | None:
+    """The newest run with events, where it has no orderly end and no start has seen it whole.
+
+    A process that was killed leaves its -wal as well.
+    """
     with contextlib.closing(sqlite3.connect(path)) as db:
-        return bool(
-            db.execute(
-                "SELECT MAX(run) FROM events HAVING MAX(run) NOT IN (SELECT run FROM runs WHERE key = ?)", (ENDS_AT,)
-            ).fetchone()
-        )
+        found = db.execute(
+            "SELECT MAX(run) FROM events HAVING MAX(run) NOT IN (SELECT run FROM runs WHERE key IN (?, ?))",
+            (ENDS_AT, SEEN_WHOLE),
+        ).fetchone()
+    return found[0] if found is not None else None
+
+
+def _note_whole(path: Path, run: int) -> None:
+    """The -wal goes when the journal is closed, also by a start that comes to nothing; a full disk notes nothing."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db, db:
+        db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, 'true')", (run, SEEN_WHOLE))
 
 
 def _salvage(path: Path, fresh: Path) -> int:
@@ -177,7 +201,9 @@ def _salvage(path: Path, fresh: Path) -> int:
         for statement in _TABLES:
             new.execute(statement)
         with contextlib.suppress(*DAMAGED):
-            runs = old.execute("SELECT run, key, value FROM runs WHERE key != ?", (ENDS_AT,)).fetchall()
+            runs = old.execute(
+                "SELECT run, key, value FROM runs WHERE key NOT IN (?, ?)", (ENDS_AT, SEEN_WHOLE)
+            ).fetchall()
             new.executemany("INSERT INTO runs VALUES (?, ?, ?)", runs)
             since = _newest_snapshot(old)
             strict = int(old.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION

@@ -64,6 +64,8 @@ class OpenAlgoApi(FyersApi):
         self._candles = candles
         self.analyze = True
         """Whether it says that it only pretends to trade, as it does."""
+        self.shows_means = False
+        """Whether what traded is shown at the mean price of its fills, as the adapters of some brokers do."""
 
     def routes(self) -> list[web.RouteDef]:
         """Every call is a POST with the key in its body."""
@@ -148,8 +150,12 @@ class OpenAlgoApi(FyersApi):
 
     def _orders(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         before = self._known_before(fault)
-        rows = [order_row(order) for order in self._seen(fault).orders if order.placed_ts <= before]
+        rows = [self._order_row(order) for order in self._seen(fault).orders if order.placed_ts <= before]
         return _ok({"orders": rows, "statistics": {"total_buy_orders": 0.0, "total_sell_orders": 0.0}})
+
+    def _order_row(self, order: Order) -> Message:
+        means = {"price": order.average_price} if self.shows_means and order.filled else {}
+        return order_row(order) | means
 
     def _order_status(self, request: web.Request, body: Mapping[str, Any], fault: Fault) -> Message:
         order = self._exchange.orders.get(str(body.get("orderid", "")))

@@ -22,6 +22,14 @@ MOST_EXPOSED = 1.5
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
+def install(destdir: Path, home: str) -> subprocess.CompletedProcess[str]:
+    """`make install-system` for a home of its own."""
+    return subprocess.run(
+        ["make", "install-system", f"DESTDIR={destdir}", f"HRMD_HOME={home}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 def make(target: str, destdir: Path, home: str = "/opt/hrmd") -> str:
     """`make TARGET DESTDIR=…`, and what it said."""
     done = subprocess.run(
@@ -62,6 +70,34 @@ def test_uninstalling_leaves_what_is_the_users(tmp_path: Path) -> None:
     make("uninstall-system", tmp_path)
     make("uninstall-system", tmp_path)
     assert set(files(tmp_path)) == {"etc/hrmd/settings.yaml", "etc/hrmd/control-token"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("home", "why"),
+    [
+        ("/home/me/hrmd", "/home/me/hrmd is in a home directory"), ("/opt/my hrmd", "expected a whole path"),
+        ("hrmd", "expected a whole path"), ("", "expected a whole path"),
+    ],
+    ids=["home", "space", "relative", "empty"],
+)  # fmt: skip
+def test_a_place_that_the_units_could_not_start_is_refused(tmp_path: Path, home: str, why: str) -> None:
+    """In one line, before anything is written."""
+    done = install(tmp_path / "root", home)
+    assert (done.returncode, files(tmp_path)) == (2, {})
+    assert done.stderr.startswith("error: HRMD_HOME: ")
+    assert why in done.stderr.splitlines()[0]
+
+
+@pytest.mark.slow
+def test_a_python_in_a_home_is_refused(tmp_path: Path) -> None:
+    """As pyenv and uv put them there: the environment only links to it."""
+    link = tmp_path / "hrmd/.venv/bin/python"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/home/me/.pyenv/versions/3.11.7/bin/python3.11")
+    done = install(tmp_path / "root", str(tmp_path / "hrmd"))
+    assert done.returncode == 2
+    assert "/home/me/.pyenv/versions/3.11.7/bin/python3.11 is in a home directory" in done.stderr
 
 
 def test_the_example_of_settings_is_accepted() -> None:

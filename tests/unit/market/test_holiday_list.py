@@ -103,6 +103,22 @@ def test_text_of_another_kind(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        (DAYS | {dt.date(2027, 4, 1): "Annual Bank Closing"}, "Annual Bank Closing (2027-04-01): banks rest then and"),
+        ({dt.date(2028, 1, 26): "x", dt.date(2028, 4, 14): "x", dt.date(2028, 5, 1): "x", dt.date(2028, 8, 15): "x",
+          dt.date(2028, 10, 2): "x"}, "Christmas (Mon 2028-12-25) is missing"),
+    ],
+    ids=["clearing", "cut off"],
+)  # fmt: skip
+def test_a_list_of_clearing_holidays_or_of_half_a_year(tmp_path: Path, days: dict[dt.date, str], message: str) -> None:
+    """NSE's page has both lists, and a day on which only banks rest is a session; a list that was cut off says less."""
+    with pytest.raises(UsageError) as refused:
+        read(tmp_path, json.dumps(rows(days)))
+    assert message in str(refused.value)
+
+
 def test_no_file(tmp_path: Path) -> None:
     """Or a directory."""
     with pytest.raises(UsageError, match=r"--from .*none: No such file"):

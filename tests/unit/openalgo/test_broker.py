@@ -13,18 +13,18 @@ from daemon.calls.budget import RateBudget
 from daemon.calls.outcome import Done, NotSent
 from daemon.core.clock import LiveClock
 from daemon.core.errors import SettingsError
-from daemon.core.events import OrderType, Side
+from daemon.core.events import OrderAmended, OrderType, Side
 from daemon.market.instruments import InstrumentBook
 from daemon.openalgo.broker import OpenAlgoBroker
 from daemon.openalgo.findings import mode_finding, openalgo_findings
-from daemon.orders.book import OrderBook
+from daemon.orders.book import OrderBook, OrderState
 from daemon.orders.venue import OrderStatus
 from daemon.sandbox.faults import FaultKind
 from daemon.sandbox.orders import Quote, Wanted
 from daemon.settings.market import MarketSettings
 from tests.samples import intend, settings_of
 from tests.unit.market.masters import master_of
-from tests.unit.orders.live import INSTRUMENTS, account_at, until
+from tests.unit.orders.live import INSTRUMENTS, account_at, trading, until
 from tests.unit.sandbox.desk import SBIN, WIDE, Desk, opened
 
 
@@ -98,6 +98,32 @@ async def test_an_end_is_believed_at_the_second_reading(tmp_path: Path) -> None:
             seen.append((outcome.value[0].status, outcome.value[0].filled))
         assert seen == [(OrderStatus.OTHER, 0), (OrderStatus.CANCELLED, 4)]
         await broker.close()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("market_orders", ["market", "protected"])
+async def test_a_price_that_is_the_mean_of_fills_is_no_change_and_no_other_order(
+    tmp_path: Path, market_orders: str, *, lost: bool
+) -> None:
+    """Adapters of some brokers show it where the limit was: ours is found by it, and nobody has changed it."""
+    async with trading(tmp_path, speaks="openalgo", market_orders=market_orders) as trader:
+        trader.desk.server.openalgo.shows_means = True
+        if lost:
+            trader.desk.trouble(FaultKind.DROP, after=True, times=2)
+        trader.desk.price("820", ask=Decimal("820"), ask_quantity=1000)
+        trader.send("T1", reference_price=Decimal("820.5"))
+        trader.send("T2", quantity=3, type=OrderType.LIMIT, limit_price=Decimal("821"))
+        await until(lambda: {trader.order(it).state for it in ("T1", "T2")} == {OrderState.FILLED})
+        trader.desk.price("820", ask=Decimal("820"), ask_quantity=4)
+        if lost:
+            trader.desk.trouble(FaultKind.DROP, after=True)
+        trader.send("T3", type=OrderType.LIMIT, limit_price=Decimal("820.5"))
+        await until(lambda: trader.order("T3").filled == 4)
+        reads = len(trader.reads)
+        await until(lambda: len(trader.reads) > reads + 2)
+        assert not trader.heard(OrderAmended)
+        assert trader.order("T3").intent.limit_price == Decimal("820.5")
+        assert trader.agrees()
 
 
 async def test_a_contract_whose_end_nobody_tells_has_no_name_there(tmp_path: Path) -> None:

@@ -65,6 +65,18 @@ async def test_a_link_gives_ticks() -> None:
         assert (second.bid.tolist(), second.ask.tolist()) == ([821.2], [821.3])
 
 
+@pytest.mark.parametrize(
+    ("sides", "told"),
+    [({"bid": 0.0, "ask": 0.0}, None), ({"bid": 820.4, "ask": 0.0}, (820.4, 0.0)), ({"bid": 0, "ask": 1}, (0.0, 1.0))],
+    ids=["neither", "no seller", "no buyer"],
+)  # fmt: skip
+def test_two_sides_of_nothing_are_none_that_was_told(sides: dict[str, float], told: tuple[float, float] | None) -> None:
+    """Adapters of some brokers put 0 where they know no quote: on paper nothing would ever trade there."""
+    row = TickReader(NAMED, LiveClock()).row({**MESSAGE, "data": MESSAGE["data"] | sides})
+    assert row is not None
+    assert (None if math.isnan(row.bid) and math.isnan(row.ask) else (row.bid, row.ask)) == told
+
+
 async def test_a_key_that_is_refused_ends_the_link() -> None:
     """Only another one will change that."""
     async with opened(speaks="openalgo") as desk:

@@ -39,6 +39,12 @@ def test_an_order() -> None:
     assert (order.status, order.product, order.ts) == (OrderStatus.PENDING, "INTRADAY", PLACED)
 
 
+def test_words_in_any_letters() -> None:
+    """Brokers' adapters hand some on as they come."""
+    order = wire.read_order({**ORDER, "pricetype": "Limit", "action": "buy", "product": "mis"})
+    assert (order.type, order.side, order.product) == (OrderType.LIMIT, Side.BUY, "INTRADAY")
+
+
 @pytest.mark.parametrize(
     ("said", "status", "final"),
     [
@@ -55,8 +61,12 @@ def test_states(said: str, status: OrderStatus, *, final: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["08-Apr-2025 14:13:45", "2025-04-08 14:13:45", "2025-04-08 14:13:45+05:30", "2025-04-08T08:43:45+00:00"]
-)
+    "text",
+    [
+        "08-Apr-2025 14:13:45", "2025-04-08 14:13:45", "2025-04-08 14:13:45+05:30", "2025-04-08T08:43:45+00:00",
+        "14:13:45 08-04-2025",
+    ],
+)  # fmt: skip
 def test_times_in_the_forms_of_many_brokers(text: str) -> None:
     """In India where no zone is told."""
     assert wire.parse_time({"timestamp": text}) == PLACED

@@ -133,6 +133,18 @@ def test_a_limit_order_is_told_by_its_price() -> None:
     }  # fmt: skip
 
 
+def test_one_that_traded_may_show_what_it_traded_at() -> None:
+    """No worse than its limit, be it all of it or a part; an order at market at any price."""
+    bench = Bench()
+    bench.lost("T1", type=OrderType.LIMIT, limit_price=Decimal("800.05"))
+    filled = {"type": OrderType.LIMIT, "filled": 4}
+    assert bench.tags(row("5", **filled, limit_price=Decimal("800.10"))) == {"5": ""}
+    assert bench.tags(row("6", type=OrderType.LIMIT, limit_price=Decimal("799.95"))) == {"6": ""}
+    assert bench.tags(row("7", **filled, limit_price=Decimal("799.95"))) == {"7": "T1"}
+    bench.lost("T2", reference_price=Decimal(800))
+    assert bench.tags(row("8", **filled, limit_price=Decimal("799.95"))) == {"8": "T2"}
+
+
 def test_a_row_that_may_be_of_an_awaited_order_is_left_out() -> None:
     """Until its answer says which row it is; then the lost one of the same shape gets what is left."""
     bench = Bench()
@@ -225,6 +237,13 @@ def test_a_row_that_says_by_what_it_was_placed_is_told_by_that() -> None:
     assert bench.tags(row("8", tag="T1", quantity=15), row("9", tag="T2")) == {"8": "T1", "9": "T2"}
     assert bench.tags(row("8", tag="T1", quantity=15), row("6", 0.5, tag="T1", quantity=15)) == {"8": "T1", "6": ""}
     assert bench.tags(row("5", tag="another", quantity=3)) == {"5": ""}
+
+
+def test_a_row_that_names_an_order_of_ours_in_no_journal_keeps_its_name() -> None:
+    """As a start whose journal isn't whole needs it: nobody else looks after that order."""
+    bench = Bench()
+    ours = "H6b0e4d8ef4c72eL0000001"
+    assert bench.tags(row("7", tag=ours), row("8", tag="my own")) == {"7": ours, "8": ""}
 
 
 def test_a_stop_is_told_by_its_trigger() -> None:

@@ -301,10 +301,10 @@ def test_an_order_that_was_made_as_the_process_ended_leaves_nobody_halted(path: 
 
 def test_a_whole_journal_is_not_touched(path: Path) -> None:
     """Nothing to repair, and nothing where there is no file."""
-    assert repair(path) is None
+    assert repair(path).kept is None
     write(path, *trade(1))
     content = path.read_bytes()
-    assert repair(path) is None
+    assert repair(path).kept is None
     assert path.read_bytes() == content
 
 
@@ -313,7 +313,7 @@ def test_a_file_that_was_cut_off_is_recovered_to_its_last_whole_record(path: Pat
     write(path, *(event for number in range(400) for event in trade(number)))
     with path.open("r+b") as stream:
         stream.truncate(path.stat().st_size * 2 // 3 // 4096 * 4096)
-    kept = repair(path)
+    kept = repair(path).kept
     assert kept is not None
     assert 0 < kept < 2000
     events = journaled(path)
@@ -330,7 +330,7 @@ def test_a_record_that_is_no_json_ends_what_is_recovered(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("UPDATE events SET body = '{\"ts' WHERE seq = 8")
     db.close()
-    assert repair(path) == 7
+    assert repair(path).kept == 7
     assert recovered(path).portfolio.quantity(SBIN) == 100
 
 

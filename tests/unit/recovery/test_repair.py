@@ -20,7 +20,7 @@ from daemon.core.events import Event, Halt, OrderApproved
 from daemon.core.passing import telling_what_passes
 from daemon.journal.writer import Journal
 from daemon.recovery.account import recover
-from daemon.recovery.repair import repair
+from daemon.recovery.repair import Repaired, repair
 from tests.samples import OPEN, SBIN, fill_of, intend, journaled
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +68,7 @@ def alter(path: Path, change: str) -> None:
 
 def start(path: Path) -> tuple[int | None, int]:
     """One start: (records that a repair kept, records that the account is made of); then another run goes on."""
-    kept = repair(path)
+    kept = repair(path).kept
     account = recover(path, CASH)
     write(path, Halt(ts=9, reason="the next run"))
     assert journaled(path) == [Halt(ts=9, reason="the next run")]
@@ -159,13 +159,32 @@ def test_a_run_without_its_end_and_wal_is_said(path: Path) -> None:
     """A killed process leaves its -wal: without it the newest records may be missing."""
     write(path, *trade(1))
     with structlog.testing.capture_logs() as logs:
-        assert repair(path) is None
+        assert repair(path) == Repaired()
         assert logs == []
         alter(path, "DELETE FROM runs WHERE key = 'ends_at'")
-        assert repair(path) is None
+        assert repair(path) == Repaired(lacking=True)
     assert [line["event"] for line in logs] == [
         "the last run did not end in order and left no -wal: its newest records may be missing"
     ]
+
+
+def test_a_start_that_came_to_nothing_after_a_kill_takes_nothing_away(path: Path) -> None:
+    """It read the -wal, which went as its journal was closed: the next start misses nothing."""
+    write(path, *trade(1))
+    killed = path.with_name("killed.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("DELETE FROM runs WHERE key = 'ends_at'")
+        db.commit()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{killed}{suffix}")
+    assert Path(f"{killed}-wal").stat().st_size
+    assert repair(killed) == Repaired()
+    Journal(killed, safe=True).close(begun=False)
+    assert not Path(f"{killed}-wal").exists()
+    with structlog.testing.capture_logs() as logs:
+        assert repair(killed) == Repaired()
+    assert logs == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +220,7 @@ def test_what_lies_before_the_newest_snapshot_costs_nothing_after_it(path: Path)
     assert account is not None
     write(path, account.snapshot(OPEN), *trade(2))
     alter(path, "UPDATE events SET body = '{\"ts' WHERE run = 1 AND seq = 2")
-    assert repair(path) == 6
+    assert repair(path).kept == 6
     after = recover(path, CASH)
     assert after is not None
     assert after.portfolio.quantity(SBIN) == 200
@@ -222,7 +241,7 @@ def test_a_snapshot_that_can_not_be_read_is_no_snapshot(path: Path, change: str)
     assert account is not None
     write(path, account.snapshot(OPEN), *trade(2))
     alter(path, change)
-    assert repair(path) == 3
+    assert repair(path).kept == 3
     after = recover(path, CASH)
     assert after is not None
     assert after.portfolio.quantity(SBIN) == 100
