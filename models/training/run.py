@@ -26,6 +26,7 @@ from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
 from models.training.finishing import finish, halting_words
+from models.training.learned import VALIDATED, also_knowing, inheriting, refuse_known
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
 from models.training.progress import Observer, note
@@ -38,8 +39,6 @@ from models.training.trainer import Trainer, TrainResult, Validation
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
 MODEL = "model.safetensors"
-VALIDATED = "validated"
-"""Under which a manifest's settings keep the first and last day that was validated on."""
 LOOKING_BACK = (
     "the model sees its training sessions again: what is usual there, when to stop thinking, what values come to"
 )
@@ -96,7 +95,9 @@ def train(
     if group.rank == 0 and not resume:
         _refuse_unfinished(folder)
     watching = observers if group.rank == 0 else ()
-    made = origin(data, supervision, training)
+    if isinstance(data, FileData):
+        refuse_known(training, data.border.isoformat(), f"a training to {data.option} {data.border}")
+    made = inheriting(origin(data, supervision, training), training)
     source, validation = sources(data, training, watching)
     if isinstance(data, FileData):
         made = made.model_copy(update={"settings": {**made.settings, VALIDATED: list(days_of(validation.sessions))}})
@@ -229,6 +230,10 @@ def calibrated(
     novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
     own = hrm.of(model.config)
     segments = manifest.trained_segments or own.max_segments
+    made = manifest.origin
+    if made is not None and isinstance(data, FileData):
+        first, last = source.span_ns
+        made = also_knowing(made, [TrainingSpan(first=day_of(first), last=day_of(last))])
     finished = finish(model, source, own, training, segments, supervision.halt_regret)
     fresh = describe(
         model,
@@ -237,7 +242,7 @@ def calibrated(
         training_span=manifest.training_span,
         metrics={**manifest.metrics, **finished.metrics},
         git_revision=manifest.git_revision,
-        origin=manifest.origin,
+        origin=made,
         novelty=novelty,
         segments=manifest.segments,
         values=finished.values,
