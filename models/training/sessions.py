@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,9 @@ from models.training.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+Hours = Callable[[Ints], Ints]
+"""Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
 
 _ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
 AT_ONCE = 256

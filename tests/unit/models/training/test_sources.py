@@ -237,6 +237,53 @@ def test_bars_that_a_replay_wrote_are_read(tmp_path: Path) -> None:
         read_bars(path, 60)
 
 
+def minutes_of(path: Path, first: int, last: int, *, days: int = 4, step: int = 1, second: int = 0) -> Path:
+    """A file of bars that begin `first` … `last` minutes after 09:15, each at a price of its own."""
+    opens = [datetime(2019, 1, 2 + day, 9, 15, second, tzinfo=timezone(timedelta(hours=5.5))) for day in range(days)]
+    times = [opened + timedelta(minutes=minute) for opened in opens for minute in range(first, last + 1, step)]
+    columns: dict[str, object] = {"ts": pa.array(times, pa.timestamp("ns", "UTC"))}
+    price = 100 + np.arange(len(times)) / 100
+    columns |= dict.fromkeys(("open", "high", "low", "close"), price)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def loaded(path: Path) -> Sessions:
+    """The five-minute bars of a file."""
+    return load(FileData([path], [300], BORDER), 300)[0]
+
+
+@pytest.mark.parametrize(("first", "last", "outside"), [(-8, 374, 32), (1, 374, 0), (0, 380, 24)])
+def test_bars_lie_on_the_grid_of_a_daemon(tmp_path: Path, first: int, last: int, outside: int) -> None:
+    """Of five minutes from the open to the close, whatever the file has before, after, or not of the first minute."""
+    path = minutes_of(tmp_path / "SBIN.parquet", first, last)
+    whole = loaded(minutes_of(tmp_path / "whole.parquet", 0, 374))
+    sessions, (report,) = load(FileData([path], [300], BORDER), 300)
+    np.testing.assert_array_equal(sessions.ts_ns, whole.ts_ns)
+    assert (report.outside, report.dropped, report.gaps) == (outside, 0, 0)
+    assert (f", {outside} outside the market's hours or grid, 0 missing" in report.words) is bool(outside)
+
+
+def test_minutes_that_are_stamped_by_their_ends_are_refused(tmp_path: Path) -> None:
+    """Asked for bars of five minutes they would be those from 09:16, each a minute late."""
+    path = minutes_of(tmp_path / "SBIN.parquet", 1, 375)
+    with pytest.raises(DataError, match=r"SBIN: a bar begins at 2019-01-02 15:30 IST.*stamped by their ends"):
+        loaded(path)
+
+
+def test_minutes_may_be_called_by_their_last_second(tmp_path: Path) -> None:
+    """09:15:59 is the bar of 09:15."""
+    named, whole = minutes_of(tmp_path / "A.parquet", 0, 374, second=59), minutes_of(tmp_path / "B.parquet", 0, 374)
+    np.testing.assert_array_equal(loaded(named).ts_ns, loaded(whole).ts_ns)
+    np.testing.assert_array_equal(loaded(named).bars, loaded(whole).bars)
+
+
+def test_bars_off_the_grid_are_refused(tmp_path: Path) -> None:
+    """From none of five minutes that begin at 09:17 those of 09:15 can be made."""
+    with pytest.raises(DataError, match=r"SBIN: 292 of 292 bars of 300 s begin off.* 09:17:00 IST; expected 09:15 and"):
+        loaded(minutes_of(tmp_path / "SBIN.parquet", 2, 364, step=5))
+
+
 def stamped(path: Path, hours: float, count: int = 12) -> Path:
     """A file of whole sessions whose stamps are so many hours later than they should be."""
     drawn = simulated_sessions(HiddenRegimeMarket(), count, 3)
