@@ -127,7 +127,8 @@ def family_texts(row: MemberRow) -> tuple[str, ...]:
 
 def headline(evaluation: Evaluation) -> str:
     """What it was scored on."""
-    count = f"{evaluation.sessions} sessions"
+    several = f" of {evaluation.days} days" if evaluation.days < evaluation.sessions else ""
+    count = f"{evaluation.sessions} sessions{several}"
     seen = f", on training data: {evaluation.on_training_data}" if evaluation.on_training_data else ""
     return f"{count}{seen}{f'; {words}' if (words := unlike_words(evaluation.unlike)) else ''}"
 

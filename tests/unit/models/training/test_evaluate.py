@@ -38,7 +38,7 @@ from models.training.pages import document, number, percent, tables, unlike_word
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
-from models.training.sessions import Sessions, split_by_time
+from models.training.sessions import Sessions, join, split_by_time
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.unlike import unlike_share
 from models.vocabulary import Vocabularies
@@ -244,6 +244,27 @@ def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, t
     Console(file=(tmp_path / "out").open("w"), width=200).print(tables(result))
     assert "nan" not in (tmp_path / "page.html").read_text() + (tmp_path / "out").read_text()
     json.dumps(document(result), allow_nan=False)
+
+
+def test_the_same_days_twice_prove_no_more_than_once(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+    """Two instruments that move as one: every ratio, interval, error and p-value is that of one of them."""
+    once = run.evaluation_data(files(tmp_path), 0, TrainingSettings().objective.costs)
+    own = once.sessions.select(once.sessions.symbol == 0)
+    twin = replace(own, symbols=("TWIN", *own.symbols[1:]))
+    figures = []
+    for judged in (own, join([own, twin])):
+        data = replace(once, sessions=replace(judged, chosen_from=None))
+        figures.append(evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data))
+    alone, both = figures
+    assert (both.days, both.sessions) == (alone.days, 2 * alone.sessions) == (alone.sessions, 2 * alone.sessions)
+    for mine, one in zip(both.cells, alone.cells, strict=True):
+        assert dict(mine.figures) == pytest.approx({**one.figures, "sessions": 2 * alone.sessions}, nan_ok=True)
+        assert mine.control.p_value == pytest.approx(one.control.p_value, nan_ok=True)
+    for row, single in zip(both.regimes, alone.regimes, strict=True):
+        assert (row.error_bp, row.sharpe) == pytest.approx((single.error_bp, single.sharpe), nan_ok=True)
+    for ours, its in zip(both.ratios, alone.ratios, strict=True):
+        for name in ("sharpe", "sortino", "calmar", "information"):
+            assert getattr(ours, name) == pytest.approx(getattr(its, name), nan_ok=True)
 
 
 def files(folder: Path) -> FileData:
