@@ -14,10 +14,11 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.india import DAY_NS, MUMBAI_NS, in_india
-from models.training.columns import PRICES, read_table
+from models.training.columns import PRICES, read_table, since_1970
 from models.training.errors import DataError
 from models.training.sessions import Floats, Hours, Ints, Sessions, join, usual_hours
 
@@ -96,19 +97,16 @@ def read_bars(
 ) -> tuple[Sessions, list[Report]]:
     """Sessions of every instrument in a Parquet or CSV file, resampled to ``interval_s``, one report an instrument.
 
-    The file has columns ts or ts_open (UTC bar start, timestamp or integer ns), open, high, low, close and optionally
-    volume and symbol, or those that ``columns`` names instead; without a symbol column ``symbol`` or else the file's
-    name names the instrument. Sessions are days in Mumbai, of the bars in the market's ``hours``. Raises DataError with
-    the file's name where it can't be used.
+    The file has columns ts or ts_open (UTC bar start, a timestamp or number since 1970), open, high, low, close and
+    optionally volume and symbol, or those that ``columns`` names instead; without that of a symbol ``symbol`` or else
+    the file's name names the instrument. Sessions are days in Mumbai, of the bars in the market's ``hours``. Raises
+    DataError with the file's name where it can't be used.
     """
     limits = limits or Limits()
     table = read_table(path, columns or {})
     ts = _timestamps(table, path)
     bars = np.stack([_column(table, name, path) for name in (*PRICES, "volume")], axis=-1)
-    if "symbol" in table.column_names:
-        names = np.asarray(table["symbol"].cast(pa.string()).to_pylist(), dtype=object)
-    else:
-        names = np.full(len(ts), symbol or path.stem.split("_")[0], dtype=object)
+    names = _names(table, path, symbol or path.stem.split("_")[0])
     intervals = None
     if "interval" in table.column_names:
         intervals = np.asarray(table["interval"].to_pylist(), dtype=object)
@@ -120,6 +118,19 @@ def read_bars(
         parts.append(sessions)
         reports.append(report)
     return join(parts), reports
+
+
+def _names(table: pa.Table, path: Path, name: str) -> NDArray[np.object_]:
+    """The instrument of each row, in capitals as exchanges write them; ``name`` where no column says it."""
+    if "symbol" not in table.column_names:
+        return np.full(table.num_rows, name.strip().upper(), dtype=object)
+    names = [(text or "").strip().upper() for text in table["symbol"].cast(pa.string()).to_pylist()]
+    if "" in names:
+        raise DataError(
+            f"{path}: column symbol is empty in {names.count(''):,} of {len(names):,} rows, the first of them row "
+            f"{names.index('') + 1:,}; expected a name in each"
+        )
+    return np.asarray(names, dtype=object)
 
 
 def _of_interval(rows: Ints, intervals: NDArray[np.object_] | None, wanted_s: int, where: str) -> Ints:
@@ -142,12 +153,15 @@ def _seconds(interval: str, where: str) -> int:
 
 
 def _timestamps(table: pa.Table, path: Path) -> Ints:
-    kind = table.schema.field("ts").type
+    kind, column = table.schema.field("ts").type, table["ts"]
+    if column.null_count:
+        row = pc.is_null(column).to_pylist().index(True) + 1
+        raise DataError(f"{path}: {column.null_count:,} rows have no time, the first of them row {row:,}")
     if pa.types.is_timestamp(kind):
-        return np.asarray(table["ts"].cast(pa.timestamp("ns", tz=kind.tz)).cast(pa.int64()).to_numpy())
-    if pa.types.is_int64(kind):
-        return np.asarray(table["ts"].to_numpy())
-    raise DataError(f"{path}: column ts is {kind}, expected a timestamp or int64 nanoseconds")
+        return np.asarray(column.cast(pa.timestamp("ns", tz=kind.tz)).cast(pa.int64()).to_numpy())
+    if pa.types.is_integer(kind):
+        return since_1970(np.asarray(column.to_numpy(), np.int64))
+    raise DataError(f"{path}: column ts is {kind}, expected a timestamp or whole numbers since 1970")
 
 
 def _column(table: pa.Table, name: str, path: Path) -> Floats:

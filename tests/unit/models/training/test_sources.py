@@ -160,9 +160,11 @@ def test_a_csv_file_as_an_indian_spreadsheet_writes_it(tmp_path: Path, delimiter
         (
             "ts,open,high,low,close",
             "soon,1,1,1,1",
-            "'soon' or a later one is no time that is known; expected 2020-01-31",
+            "'soon' in row 1 is no time that is known, or is not written as the first is; expected 2020-01-31",
         ),
-        ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers"),
+        ("ts,open,high,low,close", "2020-01-01 09:15,1,1,1,1\n,1,1,1,1", "'' in row 2 is no time that is known"),
+        ("ts,open,high,low,close", "1577850300,1,1,1,1\nnoon,1,1,1,1", "'noon' in row 2 is no time that is known"),
+        ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers: 'one' in row 1"),
         ("ts;open;high;low;close", "2020-01-01 09:15;24,250;25;24;25", "column open has 24,250: a comma that may be"),
         (
             "ts;open;high;low;close",
@@ -282,6 +284,45 @@ def test_bars_off_the_grid_are_refused(tmp_path: Path) -> None:
     """From none of five minutes that begin at 09:17 those of 09:15 can be made."""
     with pytest.raises(DataError, match=r"SBIN: 292 of 292 bars of 300 s begin off.* 09:17:00 IST; expected 09:15 and"):
         loaded(minutes_of(tmp_path / "SBIN.parquet", 2, 364, step=5))
+
+
+@pytest.mark.parametrize("unit", [10**9, 10**6, 10**3, 1])
+def test_times_of_parquet_files_may_be_numbers(tmp_path: Path, unit: int) -> None:
+    """Seconds, milli-, micro- or nanoseconds since 1970, as in CSV files."""
+    path = bars_of(tmp_path / "AAA.parquet", 1)
+    table = pq.read_table(path)
+    numbers = pa.array(table["ts"].cast(pa.int64()).to_numpy() // unit)
+    pq.write_table(table.set_column(0, "ts", numbers), tmp_path / "numbers.parquet")
+    np.testing.assert_array_equal(read_bars(tmp_path / "numbers.parquet", 300)[0].ts_ns, read_bars(path, 300)[0].ts_ns)
+
+
+def test_rows_without_a_time_or_a_name_are_refused(tmp_path: Path) -> None:
+    """They belong to no day and to nobody; a time in two columns of a Parquet file is not half read either."""
+    path = bars_of(tmp_path / "AAA.parquet", 1)
+    table = pq.read_table(path)
+    times = table["ts"].to_pylist()
+    times[4] = None
+    pq.write_table(table.set_column(0, "ts", pa.array(times, pa.timestamp("ns", "UTC"))), path)
+    with pytest.raises(DataError, match=r"AAA\.parquet: 1 rows have no time, the first of them row 5"):
+        read_bars(path, 300)
+    pq.write_table(table.append_column("symbol", pa.array(["AAA", None] * (len(table) // 2))), path)
+    with pytest.raises(
+        DataError, match=r"column symbol is empty in 320 of 640 rows, the first of them row 2; expected"
+    ):
+        read_bars(path, 300)
+    with pytest.raises(DataError, match="a time in 2 columns is read of CSV files only"):
+        read_bars(path, 300, columns=columns_named("ts=ts+symbol"))
+
+
+def test_an_instrument_is_one_under_all_its_names(tmp_path: Path) -> None:
+    """In small letters, or with exchange and series: its days would be learned from, and judged, twice."""
+    table = pq.read_table(bars_of(tmp_path / "SBIN.parquet", 1))
+    for name in ("sbin ", "NSE:SBIN-EQ"):
+        pq.write_table(table.append_column("symbol", pa.array([name] * len(table))), tmp_path / "other.parquet")
+        with pytest.raises(DataError, match=r"SBIN.* of 2019-01-02 is there twice: expected each day of an instrument"):
+            load(FileData([tmp_path / "SBIN.parquet", tmp_path / "other.parquet"], [300], BORDER), 300)
+    small = bars_of(tmp_path / "nifty_5m.parquet", 1)
+    assert read_bars(small, 300)[0].symbols == ("NIFTY",), "the name under which a daemon's model finds it"
 
 
 def stamped(path: Path, hours: float, count: int = 12) -> Path:
