@@ -134,7 +134,7 @@ def evaluate(
             extra=extra,
             seed=training.seed,
             scale_bp=training.objective.scale_bp,
-            values=manifest.values,
+            values=[manifest.values] * len(judged),
             thoughts=thoughts,
         )
         evaluation = replace(evaluation, unlike=unlike_share([(manifest, data.sessions)], hrm.novelty))

@@ -243,7 +243,7 @@ def _scored(
     models = list(zip(networks, data.sets, strict=True))
     evaluation = evaluate(
         models, hrm, batches, data, seed=training.seed, scale_bp=training.objective.scale_bp,
-        thoughts=asked_of(fleet, models, hrm, batches, data, settings),
+        values=[one.values for one in manifests], thoughts=asked_of(fleet, models, hrm, batches, data, settings),
     )  # fmt: skip
     unlike = unlike_share(list(zip(manifests, data.sets, strict=True)), hrm.novelty)
     return replace(evaluation, unlike=unlike)

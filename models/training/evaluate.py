@@ -123,8 +123,8 @@ class Evaluation:
     family: FamilyShares | None = None
     reliability: Reliability | None = None
     """Of the value head at adaptive depth; None for too few sessions."""
-    values: ValueCalibration | None = None
-    """By which it was calibrated, on its training's sessions; None: as the head says it."""
+    values: tuple[ValueCalibration | None, ...] = ()
+    """By which each model was calibrated, on its training's sessions; None: as the head says it."""
     spread: Mapping[str, Spread] = field(default_factory=dict)
     ratios: Sequence[RegimeRow] = ()
     on_training_data: str = ""
@@ -170,14 +170,14 @@ def evaluate(
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
     scale_bp: float = 10.0,
-    values: ValueCalibration | None = None,
+    values: Sequence[ValueCalibration | None] = (),
     thoughts: Sequence[Thought] | None = None,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
-    ``scale_bp``: the unit that its value head was trained in; ``values``: what its artifact says they come to.
+    ``scale_bp``: the unit that its value head was trained in; ``values``: what each artifact says they come to.
     ``thoughts``: what `think` said of each, where somebody has asked already.
     """
     if thoughts is None:
@@ -204,7 +204,11 @@ def evaluate(
     if data.best_bp is not None:  # as the exact filter expects it: the same mean, without most of the noise
         earned = returns_between_fills(data.sessions, np.arange(len(data.sessions)), scored)
     own = pnl_bp(traders["hrm"], earned, costs_of(data.sessions, data.costs))
-    live, told_values = adaptive.live.sum(), adaptive.value if values is None else values.of(adaptive.value)
+    live, told_values = adaptive.live.sum(), adaptive.value
+    if values:
+        ends = np.cumsum([len(part) for _, part in models])[:-1]
+        parts = zip(values, np.split(told_values, ends), strict=True)
+        told_values = np.concatenate([said if one is None else one.of(said) for one, said in parts])
     family = None
     if data.family is not None and data.best_bp is not None:
         profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
@@ -226,7 +230,7 @@ def evaluate(
         reliability=reliability(
             told_values * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs), days
         ),
-        values=values,
+        values=tuple(values),
         spread=spread(traders, data, scored),
         ratios=_ratios(traders, told, returns, market, days),
         on_training_data=data.on_training_data,
