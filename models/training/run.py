@@ -285,11 +285,13 @@ def _facts(family: Family, counts: Sequence[int], seeds: Sequence[int]) -> Famil
 
 
 def evaluation_data(
-    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,)
-) -> EvaluationData:
+    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,),
+    observers: Sequence[Observer] = (),
+) -> EvaluationData:  # fmt: skip
     """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on.
 
-    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread.
+    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread; observers are told
+    of faults of files, by which sessions are missing.
     """
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
@@ -306,7 +308,7 @@ def evaluation_data(
             family=_facts(simulated, counts, seeds) if isinstance(simulated, Family) else None,
             parts=drawn,
         )
-    before, after = divided(data, load(data, data.intervals_s[0])[0], data.border)
+    before, after = divided(data, told(data, data.intervals_s[0], observers), data.border)
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
 
 
