@@ -10,24 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from models.artifact import read_manifest
-from models.manifest import Manifest, Origin, TrainingSpan
+from models.manifest import INHERITED, Manifest, Origin, TrainingSpan
 from models.training.errors import DataError
-from models.training.market import SYMBOL
 from models.training.settings import Select, TrainingSettings
 
 VALIDATED: Final = "validated"
 """Under which a manifest's settings keep the first and last day that was validated on."""
-INHERITED: Final = "inherited"
-"""Under which they keep the first and last day that the start, the teacher or a calibration knew."""
-
-
-def learned_span(manifest: Manifest) -> TrainingSpan | None:
-    """Days of recorded bars that a model has learned from; None where its sessions were drawn."""
-    origin = manifest.origin
-    if origin is None:
-        return manifest.training_span if set(manifest.instruments) - {SYMBOL} else None
-    own = manifest.training_span if origin.data_sha256 is not None else None
-    return _union((own, _kept(origin, INHERITED)))
 
 
 def chosen_span(manifest: Manifest) -> TrainingSpan | None:
@@ -48,7 +36,7 @@ def refuse_known(training: TrainingSettings, border: str, judged: str) -> None:
     """Raise DataError where a start or a teacher knows days from the border on, which are no test of its pupil."""
     for key, artifact in begun_with(training).items():
         manifest = read_manifest(artifact)
-        for how, span in (("trained", learned_span(manifest)), ("chosen by its validations", chosen_span(manifest))):
+        for how, span in (("trained", manifest.learned), ("chosen by its validations", chosen_span(manifest))):
             if span is not None and span.last >= border:
                 raise DataError(
                     f"training_params.{key}: {artifact} was {how} on {span.first} to {span.last}, and {judged} is "
@@ -59,7 +47,7 @@ def refuse_known(training: TrainingSettings, border: str, judged: str) -> None:
 def inheriting(made: Origin, training: TrainingSettings) -> Origin:
     """The origin of a model with the days that what it begins with knows."""
     known = [read_manifest(artifact) for artifact in begun_with(training).values()]
-    return also_knowing(made, [span(one) for one in known for span in (learned_span, chosen_span)])
+    return also_knowing(made, [span for one in known for span in (one.learned, chosen_span(one))])
 
 
 def also_knowing(made: Origin, spans: Iterable[TrainingSpan | None]) -> Origin:

@@ -13,7 +13,6 @@ from models.manifest import Manifest, TrainingSpan
 from models.training.batches import Target
 from models.training.errors import DataError
 from models.training.files import FileData
-from models.training.learned import learned_span
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import MarketName
 from models.training.overlap import overlap
@@ -68,7 +67,7 @@ def test_nothing_is_begun_with_what_knows_the_days_behind_the_border(
         "2019-01-12 is judged on what comes from there on; begin with one trained before it, or with none"
     )
     _, manifest = trained(hrm, begun, data, tmp_path / "again")
-    assert learned_span(manifest) == TrainingSpan(first="2019-01-02", last="2019-01-16")
+    assert manifest.learned == TrainingSpan(first="2019-01-02", last="2019-01-16")
 
 
 def test_a_start_that_was_chosen_behind_the_border_is_none(
@@ -89,7 +88,7 @@ def test_a_pupil_of_drawn_sessions_still_knows_what_its_start_did(
     for name in ("drawn", "twice"):
         begun = beginning_with(short, "start_from", artifact)
         artifact, manifest = trained(hrm, begun, SimulatedData(MarketName.HIDDEN_REGIME), tmp_path / name)
-        assert learned_span(manifest) == TrainingSpan(first="2019-01-02", last="2019-01-16")
+        assert manifest.learned == TrainingSpan(first="2019-01-02", last="2019-01-16")
         assert "was trained on 2019-01-02 to 2019-01-16" in overlap(artifact, manifest, data, sessions)
 
 
@@ -103,4 +102,4 @@ def test_a_calibration_makes_its_days_known(
     seen = short.model_copy(update={"novelty_sessions": 200})
     manifest = calibrated(artifact, later, hrm, SUPERVISION, seen, tmp_path / "calibrated.safetensors")
     assert manifest.training_span == TrainingSpan(first="2019-01-02", last="2019-01-10")
-    assert learned_span(manifest) == TrainingSpan(first="2019-01-02", last="2019-02-16")
+    assert manifest.learned == TrainingSpan(first="2019-01-02", last="2019-02-16")
