@@ -33,6 +33,7 @@ from daemon.core.errors import HrmdError
 from daemon.core.events import Action, Bar, Decision, PositionChanged
 from daemon.market.calendar import MarketCalendar, ist_date
 from daemon.market.costs import ZERO
+from daemon.market.hours import hours_of
 from daemon.market.scheduled_events import ScheduledEvents
 from daemon.run import log
 from daemon.run.latency import parse_latency
@@ -139,7 +140,7 @@ class Trader:
 def bars_of(path: Path, settings: Settings, calendar: MarketCalendar) -> Iterator[tuple[str, int, list[Bar]]]:
     """(symbol, sessions left, bars) of each session in a file, oldest first; those outside the calendar are skipped."""
     interval = settings.strategy.interval
-    sessions, _ = read_bars(path, INTERVALS[interval], limits=Limits(missing_share=1.0))
+    sessions, _ = read_bars(path, INTERVALS[interval], limits=Limits(missing_share=1.0), hours=hours_of(calendar))
     length = INTERVALS[interval] * NS_PER_S
     for number, (start, end) in enumerate(zip(sessions.offsets[:-1], sessions.offsets[1:], strict=True)):
         symbol = sessions.symbols[sessions.symbol[number]]

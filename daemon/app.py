@@ -211,6 +211,12 @@ class App:
         return int(getattr(newest, "depth", self.settings.hierarchical_reasoning_model.max_segments))
 
     @property
+    def learned(self) -> tuple[str, str] | None:
+        """First and last recorded day that the model in charge learned from, where ticks are recorded, too."""
+        newest = self.strategy.succession.newest(self.settings.strategy.name)
+        return getattr(newest, "learned", None) if self.tapes.real else None
+
+    @property
     def untried(self) -> str:
         """What must be said of a model in a market that it doesn't know: see the function."""
         strategy = self.settings.strategy
@@ -441,7 +447,11 @@ class App:
     def _describe(self) -> None:
         if self.journal is not None:
             decides = record.Deciding(
-                strategies=self.strategy.strategies, model=self.model, untried=self.untried, depth=self.depth
+                strategies=self.strategy.strategies,
+                model=self.model,
+                untried=self.untried,
+                depth=self.depth,
+                learned=self.learned,
             )
             self.journal.describe(
                 record.described(self.settings, self.plan, self.market, decides, self.kinds(), self.started_ts)

@@ -43,6 +43,8 @@ ADDED: Final = ("origin", "novelty", "segments", "values")
 """Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
 
 
+INHERITED: Final = "inherited"
+"""Under which an origin's settings keep the first and last day that the start, the teacher or a calibration knew."""
 SIMULATED: Final = "SIM"
 """The instrument of the simulated markets that models are trained in."""
 FAMILY: Final = "family"
@@ -82,6 +84,20 @@ class Manifest(BaseModel):
         """Whether it has learned from simulated sessions alone: they were drawn, and it has no instrument's name."""
         drawn = self.origin is None or self.origin.data_sha256 is None
         return self.trained and drawn and set(self.instruments) <= {SIMULATED}
+
+    @property
+    def learned(self) -> TrainingSpan | None:
+        """Days of recorded bars that it knows, what began it included; None where its sessions were drawn."""
+        if self.origin is None:
+            return self.training_span if set(self.instruments) - {SIMULATED} else None
+        own = self.training_span if self.origin.data_sha256 is not None else None
+        inherited = self.origin.settings.get(INHERITED)
+        spans = [own] if own is not None else []
+        if inherited:
+            spans.append(TrainingSpan(first=inherited[0], last=inherited[1]))
+        if not spans:
+            return None
+        return TrainingSpan(first=min(one.first for one in spans), last=max(one.last for one in spans))
 
     @property
     def dearest_bp(self) -> float:

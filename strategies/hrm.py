@@ -105,6 +105,12 @@ class HRMStrategy:
         return span.last if span is not None else ""
 
     @property
+    def learned(self) -> tuple[str, str] | None:
+        """First and last recorded day (ISO) that its model learned from; None where its sessions were drawn."""
+        span = self.agent.manifest.learned
+        return None if span is None else (span.first, span.last)
+
+    @property
     def simulated_only(self) -> bool:
         """Whether it has learned from the simulated market and no other."""
         return self.agent.manifest.simulated_only

@@ -61,6 +61,7 @@ class Deciding(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     untried: str
     depth: int
+    learned: tuple[str, str] | None
 
 
 def described(
@@ -85,6 +86,7 @@ def described(
         "order_delay_ns": str(plan.latency.order_ns),
         "model": deciding.model,
         "untried": deciding.untried,
+        "learned": _json(deciding.learned),
         "twice_told": tapes.twice_told,
         "idle": _json(market.idle),
         "depth": str(deciding.depth),

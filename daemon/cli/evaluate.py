@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, naming, print_json, settings_and_logs
-from daemon.cli.train import MARKETS, Address, Border, Columns, Files, Market, Workers, training_data
+from daemon.cli.train import MARKETS, Address, Border, Columns, Files, Market, Workers, tell_note, training_data
 from daemon.core.errors import ArtifactError, CheckFailed, UsageError
 from daemon.market.calendar import ist_clock, ist_date
 from daemon.report.tables import show
@@ -108,7 +108,7 @@ def evaluate(
         if hrm.act.max_segments < asked.act.max_segments:
             key, trained = "hierarchical_reasoning_model.act.max_segments", manifest.trained_segments
             typer.echo(f"{model} was trained with {trained} segments and goes no deeper, whatever {key} says", err=True)
-        data = evaluation_data(wanted, sessions, training.objective.costs, drawn)
+        data = evaluation_data(wanted, sessions, training.objective.costs, drawn, [tell_note])
         told = overlap(model, manifest, wanted, data.sessions, drawn)
         if not on_training_data:
             refuse_overlap(told, wanted)
@@ -134,7 +134,7 @@ def evaluate(
             extra=extra,
             seed=training.seed,
             scale_bp=training.objective.scale_bp,
-            values=manifest.values,
+            values=[manifest.values] * len(judged),
             thoughts=thoughts,
         )
         evaluation = replace(evaluation, unlike=unlike_share([(manifest, data.sessions)], hrm.novelty))

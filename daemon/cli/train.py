@@ -17,6 +17,7 @@ from daemon.settings.tree import Settings
 from daemon.settings.values import INTERVALS
 
 if TYPE_CHECKING:
+    from models.training.progress import Report
     from models.training.run import Data
     from models.training.trainer import TrainResult
 
@@ -222,6 +223,14 @@ def training_data(
     if len(seconds) < len(names) or len(set(seconds)) < len(seconds):
         raise UsageError(f"--intervals {intervals}: expected different ones of {', '.join(INTERVALS)}")
     return file_data(settings, bars, seconds, date_of(option, border), columns, option)
+
+
+def tell_note(report: Report) -> None:
+    """A note of a training or of its files, on standard error; its steps are for those who watch."""
+    from models.training.progress import NoteReport
+
+    if isinstance(report, NoteReport):
+        typer.echo(f"{report.kind}: {report.text}", err=True)
 
 
 def date_of(option: str, text: str) -> dt.date:

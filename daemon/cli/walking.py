@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli.options import naming, print_json, settings_and_logs
-from daemon.cli.train import MARKETS, date_of, training_data
+from daemon.cli.train import MARKETS, date_of, tell_note, training_data
 from daemon.core.clock import wall_ns
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.report.tables import show
@@ -123,7 +123,7 @@ def evaluate_walk_forward(
         fleet = fleet_for(workers, address, stack)
         try:
             networks, hrm, manifests = _of_one_shape(settings, artifacts)
-            windows = windows_of(data, told(data, data.intervals_s[0], []), borders)
+            windows = windows_of(data, told(data, data.intervals_s[0], [tell_note]), borders)
             found = judged(windows, settings.training_params)
             said = [
                 overlap(artifacts[one.border], manifest, one.data, one.after)
@@ -243,7 +243,7 @@ def _scored(
     models = list(zip(networks, data.sets, strict=True))
     evaluation = evaluate(
         models, hrm, batches, data, seed=training.seed, scale_bp=training.objective.scale_bp,
-        thoughts=asked_of(fleet, models, hrm, batches, data, settings),
+        values=[one.values for one in manifests], thoughts=asked_of(fleet, models, hrm, batches, data, settings),
     )  # fmt: skip
     unlike = unlike_share(list(zip(manifests, data.sets, strict=True)), hrm.novelty)
     return replace(evaluation, unlike=unlike)

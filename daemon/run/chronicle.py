@@ -82,6 +82,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """What must be said of tapes that tell of the same symbols at the same time."""
     idle: list[str] = []
     """What must be said of limits, freeze quantities and corporate actions that held for nothing."""
+    learned: tuple[str, str] | None = None
+    """First and last recorded day that its model learned from; None where it did of none, or of other ticks."""
     depth: int | None = None
     """Segments that a decision of the HRM took at most; None where nobody said."""
 
@@ -269,9 +271,9 @@ class Chronicle:
         gaps = self._gaps(spans) if described.tapes else ""
         totals = no_totals(ticks) or stands_still(self._without_volume, self._bars_of_volume)
         said = (
-            opens_nothing(settings), described.untried, described.twice_told, made, chosen, late, totals,
-            outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "", self._thin.words(),
-            _kinder(settings.broker.paper) if described.tapes or settings.broker.on_paper else "",
+            opens_nothing(settings), described.untried, _known(described, spans), described.twice_told, made, chosen,
+            late, totals, outside(ticks), ahead, gaps, self._holes.words() if described.tapes else "",
+            self._thin.words(), _kinder(settings.broker.paper) if described.tapes or settings.broker.on_paper else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]
         notes += [*doubts, *described.idle, *self._actions]
@@ -363,6 +365,20 @@ def _over_a_night(trades: Sequence[Trade], described: Described) -> list[str]:
         f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)}), charged as within a day: delivered shares pay "
         "STT of 0.1 % on both sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
     ]
+
+
+def _known(described: Described, spans: list[Span]) -> str:
+    """What must be said of sessions that the model has learned from; "" where there are none."""
+    if described.learned is None:
+        return ""
+    first, last = described.learned
+    count = sum(first <= ist_date(open_ns).isoformat() <= last for open_ns, _ in spans)
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(spans)} sessions lie in the days that the model learned from ({first} to {last}): what it "
+        "earned there is no test of it"
+    )
 
 
 def _of_indices(symbols: Iterable[str], instruments: Mapping[str, tuple[Kind, bool]]) -> list[str]:

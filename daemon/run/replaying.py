@@ -257,6 +257,7 @@ class Replay:
             simulated=app.tapes.simulated, latency=self._latency.name, order_delay_ns=self._latency.order_ns,
             made_of=app.tapes.bars, received=app.tapes.received, instruments=app.kinds(),
             untried=app.untried, twice_told=app.tapes.twice_told, idle=app.market.idle, depth=app.depth,
+            learned=app.learned,
         )  # fmt: skip
 
     def _summarise(self) -> ReplaySummary:

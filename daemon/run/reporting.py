@@ -189,6 +189,7 @@ def _described(all_metadata: list[dict[str, str]], settings: Settings, path: Pat
         untried=newest.get("untried", ""), twice_told=newest.get("twice_told", ""),
         idle=_decoded(newest, "idle", list[str], [], path),
         depth=_decoded(newest, "depth", int | None, None, path),
+        learned=_decoded(newest, "learned", tuple[str, str] | None, None, path),
     )  # fmt: skip
 
 

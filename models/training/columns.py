@@ -25,7 +25,7 @@ PRICES: Final = ("open", "high", "low", "close")
 NAMES: Final = ("ts", *PRICES, "volume", "symbol")
 WRITTEN: Final = "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%d-%m-%Y %H:%M:%S", "%d-%m-%Y %H:%M", "%d/%m/%Y %H:%M:%S", \
     "%d/%m/%Y %H:%M", "%d-%b-%Y %H:%M:%S", "%d-%b-%Y %H:%M"  # fmt: skip
-"""Times of CSV files beside ISO 8601 and seconds since 1970."""
+"""Times of CSV files beside ISO 8601 and numbers since 1970."""
 _GROUPED: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{2,3})*,[0-9]{3}(\.[0-9]*)?$")
 """A number with its thousands, or its lakhs and crores, set apart: 1,00,000.50."""
 _MUMBAI: Final = timezone(timedelta(hours=5, minutes=30))
@@ -111,6 +111,8 @@ def _stands(table: pa.Table, name: str) -> str | None:
 def _column(parts: list[pa.ChunkedArray], name: str, path: Path) -> pa.ChunkedArray:
     texts = path.suffix.lower() == ".csv"
     if name == "ts":
+        if not texts and len(parts) > 1:
+            raise DataError(f"{path}: a time in {len(parts)} columns is read of CSV files only; expected one timestamp")
         return _times(parts, path) if texts else parts[0]
     if name == "symbol" or not texts:
         return parts[0]
@@ -123,7 +125,19 @@ def _column(parts: list[pa.ChunkedArray], name: str, path: Path) -> pa.ChunkedAr
     try:
         return pc.cast(pc.replace_substring(written, ",", ""), pa.float64())
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: column {name} is not all numbers ({str(error).splitlines()[0]})") from error
+        texts = written.to_pylist()
+        row = next(row for row, text in enumerate(texts) if text and not _is_number(text.replace(",", "")))
+        raise DataError(
+            f"{path}: column {name} is not all numbers: {texts[row]!r} in row {row + 1:,}; expected a number or nothing"
+        ) from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        pc.cast(pa.scalar(text), pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _times(parts: list[pa.ChunkedArray], path: Path) -> pa.ChunkedArray:
@@ -131,21 +145,30 @@ def _times(parts: list[pa.ChunkedArray], path: Path) -> pa.ChunkedArray:
     texts = [
         " ".join(row) if None not in row else "" for row in zip(*(part.to_pylist() for part in parts), strict=True)
     ]
-    first = next((text.strip() for text in texts if text), "")
+    texts = [text.strip() for text in texts]
     try:
-        return pa.chunked_array([pa.array(_read_times([text.strip() for text in texts], first), pa.int64())])
+        return pa.chunked_array([pa.array(_read_times(texts), pa.int64())])
     except (ValueError, OverflowError):
+        row = next((row for row in range(len(texts)) if not _can_read(texts, row)), 0)
         raise DataError(
-            f"{path}: {first!r} or a later one is no time that is known; expected 2020-01-31 09:15:00, "
-            "2020-01-31T09:15:00+05:30, 31-01-2020 09:15, 20200131 09:15 or seconds since 1970"
+            f"{path}: {texts[row]!r} in row {row + 1:,} is no time that is known, or is not written as the first is; "
+            "expected 2020-01-31 09:15:00, 2020-01-31T09:15:00+05:30, 31-01-2020 09:15, 20200131 09:15 or whole "
+            "seconds since 1970"
         ) from None
 
 
-def _read_times(texts: list[str], first: str) -> np.ndarray:
+def _can_read(texts: list[str], row: int) -> bool:
+    """Whether a time is read as the first one is."""
+    try:
+        return len(_read_times([texts[0], texts[row]])) > 0
+    except (ValueError, OverflowError):
+        return False
+
+
+def _read_times(texts: list[str]) -> np.ndarray:
+    first = texts[0]
     if first.lstrip("-").isdigit() and len(first) != 8:
-        numbers = np.array([int(text) for text in texts], np.int64)
-        unit = next((each for below, each in _UNITS if abs(int(numbers[0])) < below), 1)
-        return numbers * unit
+        return since_1970(np.array([int(text) for text in texts], np.int64))
     for written in WRITTEN:
         try:
             datetime.strptime(first, written)
@@ -154,6 +177,11 @@ def _read_times(texts: list[str], first: str) -> np.ndarray:
         read = pc.strptime(pa.array(texts), format=written, unit="ns").cast(pa.int64())
         return np.asarray(read.to_numpy(zero_copy_only=False)) - MUMBAI_NS
     return np.array([_iso(text) for text in texts], np.int64)
+
+
+def since_1970(numbers: np.ndarray) -> np.ndarray:
+    """Seconds, milli-, micro- or nanoseconds since 1970 as the last of these, told by the size of the first."""
+    return numbers * next((each for below, each in _UNITS if abs(int(numbers[0])) < below), 1)
 
 
 def _iso(text: str) -> int:

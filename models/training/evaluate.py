@@ -16,6 +16,7 @@ from models.act import AdaptiveComputationTime
 from models.config import EntrySettings, HRMSettings
 from models.errors import CheckpointError
 from models.hrm import HRM
+from models.india import DAY_NS, MUMBAI_NS
 from models.training import stats
 from models.training.baselines import (
     EmaScore,
@@ -34,7 +35,7 @@ from models.training.policy import Policy, adaptive_policy, follow, join_policie
 from models.training.reference import pnl_bp
 from models.training.regimes import RegimeRow, by_regime, market_regimes
 from models.training.reliability import Reliability, reliability
-from models.training.sessions import Floats, Sessions
+from models.training.sessions import Floats, Ints, Sessions
 from models.training.settings import CostStep
 from models.values import ValueCalibration
 
@@ -112,6 +113,8 @@ class Evaluation:
     """
 
     sessions: int
+    days: int
+    """On which they were: several instruments have one each."""
     shares: Mapping[str, float]
     cells: Sequence[Cell]
     regimes: Sequence[stats.GroupRow]
@@ -120,8 +123,8 @@ class Evaluation:
     family: FamilyShares | None = None
     reliability: Reliability | None = None
     """Of the value head at adaptive depth; None for too few sessions."""
-    values: ValueCalibration | None = None
-    """By which it was calibrated, on its training's sessions; None: as the head says it."""
+    values: tuple[ValueCalibration | None, ...] = ()
+    """By which each model was calibrated, on its training's sessions; None: as the head says it."""
     spread: Mapping[str, Spread] = field(default_factory=dict)
     ratios: Sequence[RegimeRow] = ()
     on_training_data: str = ""
@@ -167,14 +170,14 @@ def evaluate(
     extra: Mapping[str, Floats] | None = None,
     seed: int = 0,
     scale_bp: float = 10.0,
-    values: ValueCalibration | None = None,
+    values: Sequence[ValueCalibration | None] = (),
     thoughts: Sequence[Thought] | None = None,
 ) -> Evaluation:
     """Score the model at every depth and with adaptive depth, rules, a linear model, sitting out and ``extra`` traders.
 
     ``models``: one with all of ``data.sessions``, or one a fold of a walk forward with its part of them, in order.
     ``extra`` maps names to positions −1/0/+1 (N, D). Depth 1 is the model without further segments.
-    ``scale_bp``: the unit that its value head was trained in; ``values``: what its artifact says they come to.
+    ``scale_bp``: the unit that its value head was trained in; ``values``: what each artifact says they come to.
     ``thoughts``: what `think` said of each, where somebody has asked already.
     """
     if thoughts is None:
@@ -201,30 +204,37 @@ def evaluate(
     if data.best_bp is not None:  # as the exact filter expects it: the same mean, without most of the noise
         earned = returns_between_fills(data.sessions, np.arange(len(data.sessions)), scored)
     own = pnl_bp(traders["hrm"], earned, costs_of(data.sessions, data.costs))
-    live, told_values = adaptive.live.sum(), adaptive.value if values is None else values.of(adaptive.value)
+    live, told_values = adaptive.live.sum(), adaptive.value
+    if values:
+        ends = np.cumsum([len(part) for _, part in models])[:-1]
+        parts = zip(values, np.split(told_values, ends), strict=True)
+        told_values = np.concatenate([said if one is None else one.of(said) for one, said in parts])
     family = None
     if data.family is not None and data.best_bp is not None:
         profits = {name: pnl_bp(held, earned, costs_of(data.sessions, data.costs)) for name, held in traders.items()}
         family = family_shares(profits, "hrm", data.best_bp, data.family)
     held = {} if data.best_bp is not None else {cost: hold_bp(data.sessions, cost) for cost in COSTS_BP}
     market = market_regimes(data.sessions, returns, connected=data.best_bp is None)
+    days, names = _days_of(data), [data.sessions.symbols[row] for row in data.sessions.symbol]
+    order = stats.whole_days(days, names)
     bought = int(1 + np.count_nonzero(np.diff(data.sessions.symbol)))  # held from then on: once each
     return Evaluation(
         sessions=len(data.sessions),
+        days=len(np.unique(days)),
         shares=shares,
-        cells=_cells(traders, told, returns, seed, held, bought),
-        regimes=stats.by_group(own, labels),
+        cells=_cells(traders, told, returns, seed, held, bought, days, order),
+        regimes=stats.by_group(own, labels, days),
         depth=_depth(adaptive, labels),
         saved=1 - float(adaptive.depth[adaptive.live].sum()) / (hrm.max_segments * max(int(live), 1)),
         family=family,
         reliability=reliability(
-            told_values * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs)
+            told_values * scale_bp, adaptive.actions, adaptive.live, returns, costs_of(data.sessions, data.costs), days
         ),
-        values=values,
+        values=tuple(values),
         spread=spread(traders, data, scored),
-        ratios=_ratios(traders, told, returns, market),
+        ratios=_ratios(traders, told, returns, market, days),
         on_training_data=data.on_training_data,
-        windows=stats.by_group(own, np.repeat(data.names, list(map(len, data.sets)))) if data.names else (),
+        windows=stats.by_group(own, np.repeat(data.names, list(map(len, data.sets))), days) if data.names else (),
     )
 
 
@@ -258,6 +268,13 @@ def spread(traders: Mapping[str, Floats], data: EvaluationData, settings: BatchS
         if len(shares):
             found[name] = Spread(float(shares.mean()), deviation, float(shares.min()), len(shares))
     return found
+
+
+def _days_of(data: EvaluationData) -> Ints:
+    """The day of each session, (N,): recorded ones of a day share its luck, drawn ones share nothing."""
+    if data.best_bp is not None:
+        return np.arange(len(data.sessions))
+    return np.asarray((data.sessions.start_ns() + MUMBAI_NS) // DAY_NS)
 
 
 def volatility_regimes(returns_bp: Floats) -> np.ndarray:
@@ -300,13 +317,17 @@ def _held(parts: Sequence[Mapping[str, Policy]]) -> dict[str, Floats]:
 
 
 def _ratios(
-    traders: Mapping[str, Floats], told: Mapping[float, Mapping[str, Floats]], returns: Floats, labels: np.ndarray
+    traders: Mapping[str, Floats],
+    told: Mapping[float, Mapping[str, Floats]],
+    returns: Floats,
+    labels: np.ndarray,
+    days: Ints,
 ) -> list[RegimeRow]:
     """Return the adaptive model by the market's regime, at every cost."""
     rows = []
     for cost in COSTS_BP:
         own = pnl_bp(told.get(cost, {}).get("hrm", traders["hrm"]), returns, cost / 2)
-        rows += by_regime(own, pnl_bp(traders[LONG], returns, cost / 2), labels, cost)
+        rows += by_regime(own, pnl_bp(traders[LONG], returns, cost / 2), labels, cost, days)
     return rows
 
 
@@ -317,15 +338,18 @@ def _cells(
     seed: int,
     kept: Mapping[float, Floats],
     bought: int,
+    days: Ints,
+    order: stats.Order,
 ) -> list[Cell]:
     """Return every trader at every cost; the deflated ratio counts all cells that trade as tries.
 
     ``told``: positions of those who are told of a cost, by the cost of a round trip; ``kept``: what holding over all
-    nights earns at a cost, where sessions follow on each other, having ``bought`` so often.
+    nights earns at a cost, where sessions follow on each other, having ``bought`` so often. ``days`` (N,) of the
+    sessions, by which they count, and an ``order`` that shuffles them.
     """
     held = {(name, cost): told.get(cost, {}).get(name, own) for name, own in traders.items() for cost in COSTS_BP}
     profits = {(name, cost): pnl_bp(positions, returns, cost / 2) for (name, cost), positions in held.items()}
-    trials = np.array([stats.sharpe_ratio(pnl) for pnl in (*profits.values(), *kept.values())])
+    trials = np.array([stats.sharpe_ratio(stats.by_day(pnl, days)) for pnl in (*profits.values(), *kept.values())])
     cells = []
     for (name, cost), pnl in profits.items():
         positions = held[name, cost]
@@ -334,11 +358,11 @@ def _cells(
         def score(held: Floats, earned: Floats, cost: float = cost) -> float:
             return float(pnl_bp(held, earned, cost / 2).mean())
 
-        control = stats.day_permuted(positions, returns, score, PERMUTATIONS, seed)
-        cells.append(Cell(name, cost, stats.summary(pnl, trials, seed), float(turnover.mean()) / 2, control))
+        control = stats.day_permuted(positions, returns, score, PERMUTATIONS, seed, order)
+        cells.append(Cell(name, cost, stats.summary(pnl, trials, seed, days), float(turnover.mean()) / 2, control))
     nothing = stats.Control(math.nan, math.nan, math.nan, math.nan)  # days in another order are the same to a holder
     for cost, pnl in kept.items():
-        cells.append(Cell("buy and hold", cost, stats.summary(pnl, trials, seed), bought / len(pnl), nothing))
+        cells.append(Cell("buy and hold", cost, stats.summary(pnl, trials, seed, days), bought / len(pnl), nothing))
     return cells
 
 

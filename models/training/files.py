@@ -6,26 +6,16 @@ leaves a side empty is refused by the option that named it and with what the fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
-import numpy as np
-
-from models.india import in_india
 from models.training.adjusting import Actions, Broken, adjusted, never, no_actions, separated
 from models.training.errors import DataError
 from models.training.ingest import Report, read_bars
-from models.training.sessions import Ints, Sessions, in_order, join, split_by_time, usual_hours
-
-OUTSIDE_SHARE: Final = 0.05
-"""Of a file's bars: so many outside the market's hours are no auction and no odd session, but another clock's."""
-
-Hours = Callable[[Ints], Ints]
-"""Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
+from models.training.sessions import Hours, Sessions, in_order, join, split_by_time, usual_hours
 
 
 @dataclass(frozen=True)
@@ -86,35 +76,12 @@ def load(data: FileData, interval_s: int) -> tuple[Sessions, list[Report]]:
         if path.is_dir():
             parts.append(Sessions.open(path))
             continue
-        sessions, found = read_bars(path, interval_s, columns=data.columns)
-        _check_hours(path, sessions, data.hours)
+        sessions, found = read_bars(path, interval_s, columns=data.columns, hours=data.hours)
         parts.append(sessions)
         reports += found
     whole = adjusted(parts[0] if len(parts) == 1 else in_order(join(parts)), data.actions)
     whole = replace(whole, hours_ns=data.hours(whole.start_ns()))
     return separated(whole, data.broken), reports
-
-
-def _check_hours(path: Path, sessions: Sessions, hours: Hours) -> None:
-    """Raise DataError for bars that another clock stamped, or by their ends: all of them would be of another time."""
-    opened, closed = np.repeat(hours(sessions.start_ns()), sessions.lengths, axis=0).T
-    starts = sessions.ts_ns
-    outside = (starts < opened) | (starts >= closed)
-    if np.count_nonzero(outside) > OUTSIDE_SHARE * len(starts):
-        row = int(np.argmax(outside))
-        raise DataError(
-            f"{path}: {np.count_nonzero(outside):,} of {len(starts):,} bars are outside the market's hours, the first "
-            f"at {in_india(starts[row]):%Y-%m-%d %H:%M} IST, where {in_india(opened[row]):%H:%M} to "
-            f"{in_india(closed[row]):%H:%M} is "
-            "right: are their times of another zone? In Parquet a time without a zone is UTC, in CSV Mumbai's"
-        )
-    at_close = starts == closed
-    if at_close.any() and not (starts == opened).any():
-        row = int(np.argmax(at_close))
-        raise DataError(
-            f"{path}: a bar begins at {in_india(starts[row]):%Y-%m-%d %H:%M} IST, when the market closes, and none "
-            "when it opens: the bars are stamped by their ends; expected their starts"
-        )
 
 
 def divided(data: FileData, sessions: Sessions, border: date) -> tuple[Sessions, Sessions]:

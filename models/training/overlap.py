@@ -6,33 +6,14 @@ evaluation says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-from models.manifest import Manifest, TrainingSpan
+from models.manifest import Manifest
 from models.training.errors import DataError
 from models.training.files import FileData, data_words, span_words
-from models.training.market import SYMBOL
-from models.training.run import VALIDATED, Data, SimulatedData, days_of
+from models.training.learned import chosen_span
+from models.training.run import Data, SimulatedData, days_of
 from models.training.sessions import Sessions
-from models.training.settings import Select
-
-
-def learned_span(manifest: Manifest) -> TrainingSpan | None:
-    """Days of recorded bars that a model has learned from; None where its sessions were drawn."""
-    if manifest.origin is not None:
-        return manifest.training_span if manifest.origin.data_sha256 is not None else None
-    return manifest.training_span if set(manifest.instruments) - {SYMBOL} else None
-
-
-def chosen_span(manifest: Manifest) -> TrainingSpan | None:
-    """Days of recorded bars by which the best step of a model was chosen; None where that is the last, or not known."""
-    settings = manifest.origin.settings if manifest.origin is not None else {}
-    training, days = settings.get("training_params"), settings.get(VALIDATED)
-    if not isinstance(training, Mapping) or training.get("select") != Select.BEST or not days:
-        return None
-    first, last = days
-    return TrainingSpan(first=first, last=last)
 
 
 def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds: tuple[int, ...] = ()) -> str:
@@ -42,7 +23,7 @@ def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds
     if not len(judged):
         return ""
     first, last = days_of(judged)
-    for how, span in (("trained on", learned_span(manifest)), ("chosen by its validations on", chosen_span(manifest))):
+    for how, span in (("trained on", manifest.learned), ("chosen by its validations on", chosen_span(manifest))):
         if span is not None and first <= span.last and last >= span.first:
             learned = f"{model.name} was {how} {span.first} to {span.last}"
             return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"

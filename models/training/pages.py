@@ -5,6 +5,7 @@ Invariant: all of them show the same cells, and none leaves one out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -56,16 +57,19 @@ def tables(evaluation: Evaluation) -> Group:
     ratios = _ruled(*RATIO_HEADS, title="The model in rising, falling, sideways and volatile markets")
     for one in evaluation.ratios:
         ratios.add_row(*ratio_texts(one))
-    values = evaluation.values
-    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability, calibrated(values))
+    how = calibrated(evaluation.values)
+    said = () if evaluation.reliability is None else reliability_tables(evaluation.reliability, how)
     return Group(*parts, *by_window, depth, profit, ratios, *said)
 
 
-def calibrated(values: ValueCalibration | None) -> str:
+def calibrated(values: Sequence[ValueCalibration | None]) -> str:
     """Whether predictions are the head's own, in words."""
-    if values is None:
+    known = {one.sessions for one in values if one is not None}
+    if not known or None in values:
         return "not calibrated: hrmd model calibrate does"
-    return f"calibrated on {values.sessions:,} sessions of its training"
+    if len(known) > 1:
+        return f"calibrated, each model on {min(known):,} to {max(known):,} sessions of its training"
+    return f"calibrated on {known.pop():,} sessions of its training"
 
 
 def reliability_tables(told: Reliability, how: str) -> tuple[Table, Table]:
@@ -127,7 +131,8 @@ def family_texts(row: MemberRow) -> tuple[str, ...]:
 
 def headline(evaluation: Evaluation) -> str:
     """What it was scored on."""
-    count = f"{evaluation.sessions} sessions"
+    several = f" of {evaluation.days} days" if evaluation.days < evaluation.sessions else ""
+    count = f"{evaluation.sessions} sessions{several}"
     seen = f", on training data: {evaluation.on_training_data}" if evaluation.on_training_data else ""
     return f"{count}{seen}{f'; {words}' if (words := unlike_words(evaluation.unlike)) else ''}"
 
@@ -210,6 +215,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             return [clean(inner) for inner in value]
         return finite(value) if isinstance(value, float) else value
 
-    values = None if evaluation.values is None else evaluation.values.model_dump(mode="json")
+    known = [None if one is None else one.model_dump(mode="json") for one in dict.fromkeys(evaluation.values)]
+    values = known if len(known) > 1 else next(iter(known), None)
     result: dict[str, Any] = clean(asdict(evaluation) | {"values": values})
     return result

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.training import stats
 from models.training.baselines import hold_bp
-from models.training.sessions import Floats, Sessions
+from models.training.sessions import Floats, Ints, Sessions
 
 LOOK_BACK = 20
 """Sessions over which recorded markets rise or fall; simulated ones don't follow on each other and have their own."""
@@ -56,13 +56,16 @@ def market_regimes(sessions: Sessions, returns_bp: Floats, *, connected: bool) -
     return np.where(volatility >= np.quantile(volatility, WILD), "volatile", calm)
 
 
-def by_regime(pnl: Floats, held: Floats, labels: NDArray[np.str_], cost_bp: float) -> list[RegimeRow]:
-    """Profits (N,) of a trader and of holding all day at one cost, by label (N,)."""
+def by_regime(
+    pnl: Floats, held: Floats, labels: NDArray[np.str_], cost_bp: float, days: Ints | None = None
+) -> list[RegimeRow]:
+    """Profits (N,) of a trader and of holding all day at one cost, by label (N,); ratios are of days (N,)."""
     rows = []
     for name in np.unique(labels):
-        own, beside = pnl[labels == name], held[labels == name]
+        mine = labels == name
+        own, beside = (stats.by_day(one[mine], None if days is None else days[mine]) for one in (pnl, held))
         over = stats.annualised(stats.sharpe_ratio(own - beside))
         sharpe = stats.annualised(stats.sharpe_ratio(own))
         ratios = sharpe, stats.sortino_ratio(own), stats.calmar_ratio(own), over
-        rows.append(RegimeRow(str(name), cost_bp, len(own), float(own.mean()), *ratios))
+        rows.append(RegimeRow(str(name), cost_bp, int(mine.sum()), float(pnl[mine].mean()), *ratios))
     return rows

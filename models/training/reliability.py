@@ -15,6 +15,7 @@ import torch
 
 from models.training import objective as ob
 from models.training.sessions import Floats, Ints
+from models.training.stats import by_day
 from models.values import ValueCalibration
 
 LEVELS = np.linspace(0.05, 0.95, 19)
@@ -69,26 +70,32 @@ def remaining_bp(actions: Ints, returns_bp: Floats, cost_bp: Floats) -> Floats:
 
 
 def reliability(
-    predicted_bp: Floats, actions: Ints, live: np.ndarray, returns_bp: Floats, cost_bp: Floats
+    predicted_bp: Floats,
+    actions: Ints,
+    live: np.ndarray,
+    returns_bp: Floats,
+    cost_bp: Floats,
+    days: Ints | None = None,
 ) -> Reliability | None:
-    """Judge predictions (N, D, 3) of every second session by the quantiles of the others; None for fewer than four.
+    """Judge predictions (N, D, 3) of every second day by the quantiles of the others; None for fewer than four.
 
-    ``returns_bp`` (N, D) as they came, ``live`` (N, D): decisions that were made.
+    ``returns_bp`` (N, D) as they came, ``live`` (N, D): decisions that were made; no ``days`` (N,): each is its own.
     """
-    count, steps = live.shape
-    if count < 4 or not live[::2].any() or not live[1::2].any():
+    steps = live.shape[1]
+    number = np.unique(np.arange(len(live)) if days is None else days, return_inverse=True)[1]
+    even = number % 2 == 0
+    if number.max(initial=0) < 3 or not live[even].any() or not live[~even].any():
         return None
     earned = remaining_bp(actions, returns_bp, cost_bp)
-    fitted, judged = live.copy(), live.copy()
-    fitted[1::2], judged[::2] = False, False
-    usual = math.sqrt(float((returns_bp[::2] ** 2).mean()))
+    fitted, judged = live & even[:, None], live & ~even[:, None]
+    usual = math.sqrt(float((returns_bp[even] ** 2).mean()))
     volatility = np.sqrt(np.cumsum(returns_bp**2, axis=1) / np.arange(1, steps + 1))
     known = np.pad(volatility, ((0, 0), (2, 0)), constant_values=usual)[:, :steps]  # of fills before a decision's bar
     scale = np.maximum(known * np.sqrt(np.arange(steps, 0, -1.0)), 1e-6)
     rows, figures = list[ReliabilityRow](), list[PositionFigures]()
     for position, name in enumerate(NAMES):
         told, came = predicted_bp[..., position], earned[..., position]
-        rows += _rows(name, told, came, judged)
+        rows += _rows(name, told, came, judged, number)
         figures.append(_figures(name, told, came, scale, fitted, judged))
     return Reliability(tuple(rows), tuple(figures))
 
@@ -112,8 +119,8 @@ def fit_values(
     return ValueCalibration(factor=(flat, long, short), offset=(base_flat, base_long, base_short), sessions=len(live))
 
 
-def _rows(name: str, told: Floats, came: Floats, judged: np.ndarray) -> list[ReliabilityRow]:
-    """Groups of equally many decisions by their prediction; the error is that of sessions, whose decisions go along."""
+def _rows(name: str, told: Floats, came: Floats, judged: np.ndarray, days: Ints) -> list[ReliabilityRow]:
+    """Groups of equally many decisions by their prediction; the error is that of days, whose decisions go along."""
     edges = np.quantile(told[judged], np.linspace(0, 1, GROUPS + 1)[1:-1])
     group = np.searchsorted(edges, told, side="right")
     rows = []
@@ -122,7 +129,7 @@ def _rows(name: str, told: Floats, came: Floats, judged: np.ndarray) -> list[Rel
         if not own.any():
             continue
         mean = float(came[own].mean())
-        off = np.where(own, came - mean, 0.0).sum(axis=1)
+        off = by_day(np.where(own, came - mean, 0.0).sum(axis=1), days)
         error = math.sqrt(float((off**2).sum())) / int(own.sum())
         rows.append(ReliabilityRow(name, int(own.sum()), float(told[own].mean()), mean, error))
     return rows

@@ -26,6 +26,7 @@ from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
 from models.training.finishing import finish, halting_words
+from models.training.learned import VALIDATED, also_knowing, inheriting, refuse_known
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
 from models.training.progress import Observer, note
@@ -38,8 +39,6 @@ from models.training.trainer import Trainer, TrainResult, Validation
 VALIDATION_SEED = 900_001
 EVALUATION_SEED = 900_002
 MODEL = "model.safetensors"
-VALIDATED = "validated"
-"""Under which a manifest's settings keep the first and last day that was validated on."""
 LOOKING_BACK = (
     "the model sees its training sessions again: what is usual there, when to stop thinking, what values come to"
 )
@@ -96,7 +95,9 @@ def train(
     if group.rank == 0 and not resume:
         _refuse_unfinished(folder)
     watching = observers if group.rank == 0 else ()
-    made = origin(data, supervision, training)
+    if isinstance(data, FileData):
+        refuse_known(training, data.border.isoformat(), f"a training to {data.option} {data.border}")
+    made = inheriting(origin(data, supervision, training), training)
     source, validation = sources(data, training, watching)
     if isinstance(data, FileData):
         made = made.model_copy(update={"settings": {**made.settings, VALIDATED: list(days_of(validation.sessions))}})
@@ -229,6 +230,10 @@ def calibrated(
     novelty = calibrate(parts, model.config.features, market_name(data), training.novelty_sessions)
     own = hrm.of(model.config)
     segments = manifest.trained_segments or own.max_segments
+    made = manifest.origin
+    if made is not None and isinstance(data, FileData):
+        first, last = source.span_ns
+        made = also_knowing(made, [TrainingSpan(first=day_of(first), last=day_of(last))])
     finished = finish(model, source, own, training, segments, supervision.halt_regret)
     fresh = describe(
         model,
@@ -237,7 +242,7 @@ def calibrated(
         training_span=manifest.training_span,
         metrics={**manifest.metrics, **finished.metrics},
         git_revision=manifest.git_revision,
-        origin=manifest.origin,
+        origin=made,
         novelty=novelty,
         segments=manifest.segments,
         values=finished.values,
@@ -280,11 +285,13 @@ def _facts(family: Family, counts: Sequence[int], seeds: Sequence[int]) -> Famil
 
 
 def evaluation_data(
-    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,)
-) -> EvaluationData:
+    data: Data, sessions: int, costs: tuple[CostStep, ...], seeds: Sequence[int] = (EVALUATION_SEED,),
+    observers: Sequence[Observer] = (),
+) -> EvaluationData:  # fmt: skip
     """Return sessions to evaluate on: fresh ones of a simulated market, or those of the files from the border on.
 
-    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread.
+    Simulated ones are drawn in as many sets as there are ``seeds``, so that a figure has a spread; observers are told
+    of faults of files, by which sessions are missing.
     """
     if isinstance(data, SimulatedData):
         simulated = market(data.name)
@@ -301,7 +308,7 @@ def evaluation_data(
             family=_facts(simulated, counts, seeds) if isinstance(simulated, Family) else None,
             parts=drawn,
         )
-    before, after = divided(data, load(data, data.intervals_s[0])[0], data.border)
+    before, after = divided(data, told(data, data.intervals_s[0], observers), data.border)
     return EvaluationData(sessions=after, history=before, best_bp=None, regimes=None, costs=costs)
 
 

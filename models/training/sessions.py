@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +17,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.india import DAY_NS, MUMBAI_NS
+from models.india import DAY_NS, MUMBAI_NS, in_india
 from models.past import FEWEST, LEFT, SUMS, known, session_evidence, session_sums
 from models.training.errors import DataError
+from models.vocabulary import short
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+Hours = Callable[[Ints], Ints]
+"""Starts of sessions (N,) → when the market opened and closed on those days, (N, 2), all UTC nanoseconds."""
 
 _ARRAYS = ("bars", "ts_ns", "offsets", "symbol", "expected_bp")
 AT_ONCE = 256
@@ -261,15 +265,20 @@ def split_by_time(sessions: Sessions, border_ns: int, purge: int = 1) -> tuple[S
 def in_order(sessions: Sessions) -> Sessions:
     """The same sessions one symbol behind another, each in time order, however many files they came from.
 
-    Raises DataError where a symbol has a session twice.
+    Raises DataError where an instrument has a session twice, be it under two of its names.
     """
     start = sessions.start_ns()
-    order = np.lexsort((start, sessions.symbol))
-    day, symbol = start[order] // 86_400_000_000_000, sessions.symbol[order]
-    twice = np.flatnonzero((np.diff(day) == 0) & (np.diff(symbol) == 0))
+    plain = [short(name) for name in sessions.symbols]
+    instrument = np.array([plain.index(name) for name in plain], np.int64)[sessions.symbol]
+    order = np.lexsort((start, instrument))
+    day, same = start[order] // DAY_NS, instrument[order]
+    twice = np.flatnonzero((np.diff(day) == 0) & (np.diff(same) == 0))
     if len(twice):
-        name, when = sessions.symbols[symbol[twice[0]]], np.datetime64(int(start[order][twice[0]]), "ns")
-        raise DataError(f"{name} of {np.datetime_as_string(when, 'D')} is there twice: expected each day in one file")
+        pair = order[twice[0] : twice[0] + 2]
+        names = " and ".join(dict.fromkeys(sessions.symbols[row] for row in sessions.symbol[pair]))
+        when = in_india(int(start[pair[0]])).date()
+        raise DataError(f"{names} of {when} is there twice: expected each day of an instrument in one file")
+    order = np.lexsort((start, sessions.symbol))
     if (order == np.arange(len(order))).all():
         return sessions
     return replace(sessions.select(order), chosen_from=None)

@@ -2,12 +2,14 @@
 
 Invariant: every ratio here is per session until `annualised`; intervals and null distributions come from seeded draws,
 so the same profits and seed give the same figures. Too few or constant profits give NaN, never a division by zero.
+Sessions of several instruments on one day are one draw of luck, not several: where ``days`` (N,) are given, profits
+count by day.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -15,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Order = Callable[[np.random.Generator], Ints]
+"""A draw → for each session the row of the one whose returns it gets."""
 
 SESSIONS_A_YEAR = 252
 EULER_GAMMA = 0.5772156649015329
@@ -24,6 +29,13 @@ _NORMAL = NormalDist()
 def annualised(sharpe: float) -> float:
     """Return a per-session ratio as a yearly one."""
     return sharpe * math.sqrt(SESSIONS_A_YEAR)
+
+
+def by_day(pnl: Floats, days: Ints | None) -> Floats:
+    """Profits (N,) summed by day, in time order; as they are where no days (N,) are given."""
+    if days is None:
+        return pnl
+    return np.asarray(np.bincount(np.unique(days, return_inverse=True)[1], weights=pnl), np.float64)
 
 
 def sharpe_ratio(pnl: Floats) -> float:
@@ -105,16 +117,43 @@ class Control:
     p_value: float
 
 
+def whole_days(days: Ints, names: Sequence[str]) -> Order:
+    """Days (N,) in any other order, each whole: sessions of a day stay together, and each with its instrument's own.
+
+    A day changes places with those that have sessions of the same instruments.
+    """
+    alike: dict[tuple[str, ...], list[list[int]]] = {}
+    for day in np.unique(days):
+        rows = sorted(np.flatnonzero(days == day).tolist(), key=lambda row: names[row])
+        alike.setdefault(tuple(names[row] for row in rows), []).append(rows)
+    groups = [np.array(rows) for rows in alike.values()]
+
+    def order(rng: np.random.Generator) -> Ints:
+        found = np.empty(len(days), np.int64)
+        for rows in groups:
+            found[rows] = rows[rng.permutation(len(rows))]
+        return found
+
+    return order
+
+
 def day_permuted(
-    positions: Floats, returns_bp: Floats, score: Callable[[Floats, Floats], float], draws: int = 200, seed: int = 0
+    positions: Floats,
+    returns_bp: Floats,
+    score: Callable[[Floats, Floats], float],
+    draws: int = 200,
+    seed: int = 0,
+    order: Order | None = None,
 ) -> Control:
     """Score positions (N, D) on their own days' returns (N, D) and on whole days drawn in other orders.
 
-    Days are permuted whole: shuffling inside a day is no null, since the day's drift survives it.
+    Days are permuted whole: shuffling inside a day is no null, since the day's drift survives it. ``order``: of
+    `whole_days`, where there are several instruments; none: every session is a day.
     """
     rng = np.random.default_rng(seed)
     value = score(positions, returns_bp)
-    null = np.array([score(positions, returns_bp[rng.permutation(len(returns_bp))]) for _ in range(draws)])
+    draw = order or (lambda rng: rng.permutation(len(returns_bp)))
+    null = np.array([score(positions, returns_bp[draw(rng)]) for _ in range(draws)])
     ties = 1e-9 * max(abs(value), 1.0)  # sums in another order differ in their last bits
     beaten = (1 + int((null >= value - ties).sum())) / (1 + draws)
     return Control(value, float(null.mean()), float(np.quantile(null, 0.95)), beaten)
@@ -131,13 +170,17 @@ class GroupRow:
     sharpe: float
 
 
-def by_group(pnl: Floats, groups: NDArray[np.str_]) -> list[GroupRow]:
-    """Profits (N,) by label (N,), in the order of the labels' names."""
+def by_group(pnl: Floats, groups: NDArray[np.str_], days: Ints | None = None) -> list[GroupRow]:
+    """Profits (N,) by label (N,), in the order of the labels' names; the error is that of days."""
     rows = []
     for name in np.unique(groups):
-        own = pnl[groups == name]
-        error = float(own.std(ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else math.nan
-        rows.append(GroupRow(str(name), len(own), float(own.mean()), error, annualised(sharpe_ratio(own))))
+        mine = groups == name
+        own, own_days = pnl[mine], None if days is None else days[mine]
+        off = by_day(own - own.mean(), own_days)
+        few = len(off) < 2
+        error = math.nan if few else math.sqrt(float((off**2).sum()) * len(off) / (len(off) - 1)) / len(own)
+        sharpe = annualised(sharpe_ratio(by_day(own, own_days)))
+        rows.append(GroupRow(str(name), len(own), float(own.mean()), error, sharpe))
     return rows
 
 
@@ -162,15 +205,16 @@ def terciles(values: Floats, names: tuple[str, str, str] = ("low", "middle", "hi
     return np.asarray(names)[np.searchsorted(edges, values, side="right")]
 
 
-def summary(pnl: Floats, trials: Floats | None = None, seed: int = 0) -> Mapping[str, float]:
+def summary(pnl: Floats, trials: Floats | None = None, seed: int = 0, days: Ints | None = None) -> Mapping[str, float]:
     """All ratios of one trader: mean, yearly Sharpe with its interval, probabilistic and deflated Sharpe."""
-    interval = bootstrap_sharpe(pnl, seed=seed)
+    daily = by_day(pnl, days)
+    interval = bootstrap_sharpe(daily, seed=seed)
     return {
         "sessions": float(len(pnl)),
         "mean_bp": float(pnl.mean()) if len(pnl) else math.nan,
         "sharpe": interval.value,
         "sharpe_low": interval.low,
         "sharpe_high": interval.high,
-        "psr": probabilistic_sharpe(pnl),
-        "dsr": deflated_sharpe(pnl, trials if trials is not None else np.empty(0)),
+        "psr": probabilistic_sharpe(daily),
+        "dsr": deflated_sharpe(daily, trials if trials is not None else np.empty(0)),
     }

@@ -26,8 +26,8 @@ from models.training.checkpointing import fingerprint, forget, newest_state
 from models.training.errors import DataError, ResumeError, TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.files import FileData, Schedule, border_ns, divided, scheduled
+from models.training.learned import begun_with, inheriting, refuse_known
 from models.training.loss import costs_of
-from models.training.overlap import learned_span
 from models.training.policy import follow, policies_by_depth
 from models.training.progress import MetricsFile, Observer, note
 from models.training.provenance import data_sha256, package_version
@@ -116,14 +116,7 @@ def rounds_of(
     found = windows_of(data, sessions, borders)
     for one in found:
         StoredSource(one.before, training.min_sessions)
-    first = found[0].name
-    for key, artifact in _begun_with(training).items():
-        span = learned_span(load_model(artifact)[1])
-        if span is not None and span.last >= first:
-            raise DataError(
-                f"training_params.{key}: {artifact} was trained on {span.first} to {span.last}, and the round of "
-                f"{first} is judged on what comes from there on; begin with one trained before it, or with none"
-            )
+    refuse_known(training, found[0].name, f"the round of {found[0].name}")
     return found
 
 
@@ -133,7 +126,7 @@ def facts_of(one: Round, recipe: Recipe) -> dict[str, str]:
     On one kind of machine the same facts are the same bits; but for the memory limit, by which batches are cut into
     pieces: a run may go on under another, and sums are rounded otherwise then.
     """
-    begun = {key: data_sha256([artifact]) for key, artifact in _begun_with(recipe.training).items()}
+    begun = {key: data_sha256([artifact]) for key, artifact in begun_with(recipe.training).items()}
     made_of = {"border": one.name, "sessions": one.before.sha256(), "hrmd": package_version(), **begun}
     return fingerprint(
         hierarchical_reasoning_model=recipe.hrm.model_dump(mode="json"),
@@ -175,7 +168,7 @@ def train_round(one: Round, recipe: Recipe, folder: Path, observers: Sequence[Ob
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder, facts)
     training = recipe.training
-    made = origin(one.data, recipe.supervision, training)
+    made = inheriting(origin(one.data, recipe.supervision, training), training)
     with threads(training.threads):  # of the estimate and of what the manifest is told, too
         source = StoredSource(one.before, training.min_sessions)
         trainer = Trainer(
@@ -245,11 +238,6 @@ def winner(folds: Sequence[Fold], hrm: HRMSettings, training: TrainingSettings) 
         earned.append(float(pnl_bp(follow(deepest.actions), returns, cost).mean()))
     best = max(range(len(folds)), key=lambda i: (earned[i], i))
     return folds[best], earned
-
-
-def _begun_with(training: TrainingSettings) -> dict[str, Path]:
-    named = {"start_from": training.start_from, "teacher.artifact": training.teacher.artifact}
-    return {key: artifact for key, artifact in named.items() if artifact is not None}
 
 
 def _made_of(folder: Path) -> dict[str, object]:

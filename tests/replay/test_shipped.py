@@ -14,6 +14,8 @@ from daemon.report.fragments import warnings
 from daemon.report.summary import ReplaySummary
 from daemon.run.reporting import report_journal
 from daemon.run.verifying import verify_journal
+from models.checkpoint import describe, load_model, save_model
+from models.manifest import Origin, TrainingSpan
 from tests.samples import journaled, play, wave, write_tape
 
 SHIPPED = (
@@ -64,6 +66,26 @@ def test_bars_of_another_length_are_said_to_be_new_to_it(tmp_path: Path, strateg
     said = f"was made for bars of {made_for}, and decides on 15m: what it earns there is unknown"
     assert [note for note in play(tape, *other)[1].notes if note.endswith(said)]
     assert said not in str(play(tape, f"strategy.name={strategy}")[1].notes)
+
+
+@pytest.mark.parametrize(("last", "said"), [("2026-12-31", True), ("2020-12-31", False)])
+def test_days_that_the_model_learned_from_are_said_to_be_no_test(tmp_path: Path, last: str, said: bool) -> None:
+    """By the replay, by its page, by the journal's report; of a tape that was made up nothing is said."""
+    network, manifest = load_model(Path("models/artifacts/tiny.safetensors"))
+    origin = Origin(version="", data=("SBIN.parquet",), data_sha256="ab")
+    span = TrainingSpan(first="2019-01-01", last=last)
+    learned = describe(network, trained=True, training_span=span, origin=origin, segments=manifest.trained_segments)
+    artifact, journal = tmp_path / "own.safetensors", tmp_path / "j.sqlite"
+    save_model(artifact, network, learned)
+    own = (*SHIPPED, f"model_management.artifact={artifact}")
+    summary = play(write_tape(tmp_path / "t.parquet", *wave(20)), *own, journal=journal)[1]
+    words = f"1 of 1 sessions lie in the days that the model learned from (2019-01-01 to {last}): what it earned there"
+    found = [note for note in summary.notes if note.startswith(words)]
+    assert bool(found) is said
+    assert [note for note in report_journal(journal).summary.notes if "learned from (" in note] == found
+    assert (words in warnings(summary)) is said
+    made_up = write_tape(tmp_path / "s.parquet", *wave(20), notes={"simulated": "true"})
+    assert "learned from (" not in str(play(made_up, *own)[1].notes)
 
 
 @pytest.mark.parametrize(("least", "fails"), [(4, False), (1, True)])

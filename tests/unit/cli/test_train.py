@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from daemon.cli import main
@@ -171,6 +172,13 @@ def test_a_walk_forward_keeps_its_models_and_names_a_candidate(tmp_path: Path, c
     assert store.index().current is None, "a candidate leads nobody"
     assert [release.name for release in store.index().releases] == ([answer["candidate"]] if won else [])
     again = ("evaluate", str(tmp_path / "store"), str(path), "--walk-forward")
+    table = pq.read_table(path)  # of 60 sessions of 16 bars; without most of the last it is none to be judged on
+    pq.write_table(table.slice(0, 60 * 16 - 10), path)
+    assert call(*again, "--json") == 0
+    short = capsys.readouterr()
+    assert "59 sessions, 1 left out as incomplete" in short.err, "what is not judged is said"
+    assert json.loads(short.out)["sessions"] == 29
+    pq.write_table(table, path)
     assert call(*again, "--report", str(tmp_path / "page"), "--json") == 0
     scored = json.loads(capsys.readouterr().out)
     windows = [(row["group"], row["sessions"]) for row in scored["windows"]]
@@ -186,7 +194,11 @@ def test_a_walk_forward_keeps_its_models_and_names_a_candidate(tmp_path: Path, c
     assert "Simulated" not in page
     early = ("--border", "2019-01-20", "--sessions", "4", "--seeds", "1")
     assert call("evaluate", answer["models"][0]["artifact"], str(path), *early) == 2
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if "trained on" in line)
+    told, line = capsys.readouterr().err.splitlines()
+    assert (
+        told == "data: SBIN.parquet: SBIN: 960 bars of 300 s, none dropped, 0 missing; 60 sessions, 0 left out as "
+        "incomplete"
+    )
     assert "--border 2019-01-20: model.safetensors was trained on 2019-01-02 to 2019-01-30" in line
 
 

@@ -34,13 +34,14 @@ from models.training.loss import costs_of
 from models.training.market import HiddenRegimeMarket
 from models.training.markets import Composition, HiddenRegime, MarketName, market
 from models.training.member_shares import FamilyFacts
-from models.training.pages import document, number, percent, tables, unlike_words, worst_words
+from models.training.pages import calibrated, document, number, percent, tables, unlike_words, worst_words
 from models.training.policy import adaptive_policy, follow, policies_by_depth
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
-from models.training.sessions import Sessions, split_by_time
+from models.training.sessions import Sessions, join, split_by_time
 from models.training.settings import CostStep, DeepSupervisionSettings, TrainingSettings
 from models.training.unlike import unlike_share
+from models.values import ValueCalibration
 from models.vocabulary import Vocabularies
 
 pytestmark = pytest.mark.slow
@@ -244,6 +245,47 @@ def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, t
     Console(file=(tmp_path / "out").open("w"), width=200).print(tables(result))
     assert "nan" not in (tmp_path / "page.html").read_text() + (tmp_path / "out").read_text()
     json.dumps(document(result), allow_nan=False)
+
+
+def test_each_model_of_a_walk_says_what_its_own_artifact_makes_of_its_values(
+    hrm: HRMSettings, model: HRM, tmp_path: Path
+) -> None:
+    """Predictions are calibrated a model, as a daemon's are, on its own part of the sessions; and it is said."""
+    data = run.evaluation_data(files(tmp_path), 0, TrainingSettings().objective.costs)
+    both = split_by_time(data.sessions, border_ns(date(2019, 2, 3)), 0)
+    parts = tuple(replace(part, chosen_from=None) for part in both)
+    data = replace(data, sessions=join(parts), parts=parts)
+    own = [ValueCalibration(factor=(0, 0, 0), offset=(offset,) * 3, sessions=count)
+           for offset, count in ((1.0, 50), (2.0, 70))]  # fmt: skip
+    models = [(model, part) for part in parts]
+    found = evaluate(models, hrm, BatchSettings(hrm.features), data, values=own, scale_bp=10.0)
+    assert found.reliability is not None
+    assert {row.predicted_bp for row in found.reliability.rows} == {10.0, 20.0}
+    assert calibrated(found.values) == "calibrated, each model on 50 to 70 sessions of its training"
+    assert [one["sessions"] for one in document(found)["values"]] == [50, 70]
+    assert calibrated([own[0], own[0]]) == "calibrated on 50 sessions of its training"
+    assert calibrated([own[0], None]) == calibrated([]) == "not calibrated: hrmd model calibrate does"
+
+
+def test_the_same_days_twice_prove_no_more_than_once(hrm: HRMSettings, model: HRM, tmp_path: Path) -> None:
+    """Two instruments that move as one: every ratio, interval, error and p-value is that of one of them."""
+    once = run.evaluation_data(files(tmp_path), 0, TrainingSettings().objective.costs)
+    own = once.sessions.select(once.sessions.symbol == 0)
+    twin = replace(own, symbols=("TWIN", *own.symbols[1:]))
+    figures = []
+    for judged in (own, join([own, twin])):
+        data = replace(once, sessions=replace(judged, chosen_from=None))
+        figures.append(evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data))
+    alone, both = figures
+    assert (both.days, both.sessions) == (alone.days, 2 * alone.sessions) == (alone.sessions, 2 * alone.sessions)
+    for mine, one in zip(both.cells, alone.cells, strict=True):
+        assert dict(mine.figures) == pytest.approx({**one.figures, "sessions": 2 * alone.sessions}, nan_ok=True)
+        assert mine.control.p_value == pytest.approx(one.control.p_value, nan_ok=True)
+    for row, single in zip(both.regimes, alone.regimes, strict=True):
+        assert (row.error_bp, row.sharpe) == pytest.approx((single.error_bp, single.sharpe), nan_ok=True)
+    for ours, its in zip(both.ratios, alone.ratios, strict=True):
+        for name in ("sharpe", "sortino", "calmar", "information"):
+            assert getattr(ours, name) == pytest.approx(getattr(its, name), nan_ok=True)
 
 
 def files(folder: Path) -> FileData:

@@ -99,3 +99,20 @@ def test_values_are_calibrated_on_other_sessions(share: float) -> None:
         else:
             assert factor == pytest.approx(1 / share, rel=0.1)
             assert one.slope == pytest.approx(1.0, abs=0.1)
+
+
+def test_the_same_days_twice_are_no_surer() -> None:
+    """Two instruments that move as one have the errors of one; without days they would look like twice as many."""
+    told = np.broadcast_to(np.arange(STEPS, dtype=float)[None, :, None], (SESSIONS, STEPS, 3))
+    once = reliability(told, KEPT, LIVE, RETURNS, COST)
+    days = np.tile(np.arange(SESSIONS), 2)
+    both = [np.concatenate([one, one]) for one in (told, KEPT, LIVE, RETURNS, COST)]
+    known, fooled = reliability(*both, days), reliability(*both)
+    assert once is not None
+    assert known is not None
+    assert fooled is not None
+    for one, same, wrong in list(zip(once.rows, known.rows, fooled.rows, strict=True))[1:]:
+        assert same.decisions == 2 * one.decisions
+        assert same.error_bp == pytest.approx(one.error_bp)
+        if one.position != "flat":
+            assert wrong.error_bp == pytest.approx(one.error_bp / math.sqrt(2))

@@ -160,9 +160,11 @@ def test_a_csv_file_as_an_indian_spreadsheet_writes_it(tmp_path: Path, delimiter
         (
             "ts,open,high,low,close",
             "soon,1,1,1,1",
-            "'soon' or a later one is no time that is known; expected 2020-01-31",
+            "'soon' in row 1 is no time that is known, or is not written as the first is; expected 2020-01-31",
         ),
-        ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers"),
+        ("ts,open,high,low,close", "2020-01-01 09:15,1,1,1,1\n,1,1,1,1", "'' in row 2 is no time that is known"),
+        ("ts,open,high,low,close", "1577850300,1,1,1,1\nnoon,1,1,1,1", "'noon' in row 2 is no time that is known"),
+        ("ts,open,high,low,close", "2020-01-01 09:15,one,1,1,1", "column open is not all numbers: 'one' in row 1"),
         ("ts;open;high;low;close", "2020-01-01 09:15;24,250;25;24;25", "column open has 24,250: a comma that may be"),
         (
             "ts;open;high;low;close",
@@ -235,6 +237,92 @@ def test_bars_that_a_replay_wrote_are_read(tmp_path: Path) -> None:
     assert [report.dropped for report in reports] == [0]
     with pytest.raises(DataError, match="AAA has bars of 5m, 15m, from which bars of 60 s can't be made"):
         read_bars(path, 60)
+
+
+def minutes_of(path: Path, first: int, last: int, *, days: int = 4, step: int = 1, second: int = 0) -> Path:
+    """A file of bars that begin `first` … `last` minutes after 09:15, each at a price of its own."""
+    opens = [datetime(2019, 1, 2 + day, 9, 15, second, tzinfo=timezone(timedelta(hours=5.5))) for day in range(days)]
+    times = [opened + timedelta(minutes=minute) for opened in opens for minute in range(first, last + 1, step)]
+    columns: dict[str, object] = {"ts": pa.array(times, pa.timestamp("ns", "UTC"))}
+    price = 100 + np.arange(len(times)) / 100
+    columns |= dict.fromkeys(("open", "high", "low", "close"), price)
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def loaded(path: Path) -> Sessions:
+    """The five-minute bars of a file."""
+    return load(FileData([path], [300], BORDER), 300)[0]
+
+
+@pytest.mark.parametrize(("first", "last", "outside"), [(-8, 374, 32), (1, 374, 0), (0, 380, 24)])
+def test_bars_lie_on_the_grid_of_a_daemon(tmp_path: Path, first: int, last: int, outside: int) -> None:
+    """Of five minutes from the open to the close, whatever the file has before, after, or not of the first minute."""
+    path = minutes_of(tmp_path / "SBIN.parquet", first, last)
+    whole = loaded(minutes_of(tmp_path / "whole.parquet", 0, 374))
+    sessions, (report,) = load(FileData([path], [300], BORDER), 300)
+    np.testing.assert_array_equal(sessions.ts_ns, whole.ts_ns)
+    assert (report.outside, report.dropped, report.gaps) == (outside, 0, 0)
+    assert (f", {outside} outside the market's hours or grid, 0 missing" in report.words) is bool(outside)
+
+
+def test_minutes_that_are_stamped_by_their_ends_are_refused(tmp_path: Path) -> None:
+    """Asked for bars of five minutes they would be those from 09:16, each a minute late."""
+    path = minutes_of(tmp_path / "SBIN.parquet", 1, 375)
+    with pytest.raises(DataError, match=r"SBIN: a bar begins at 2019-01-02 15:30 IST.*stamped by their ends"):
+        loaded(path)
+
+
+def test_minutes_may_be_called_by_their_last_second(tmp_path: Path) -> None:
+    """09:15:59 is the bar of 09:15."""
+    named, whole = minutes_of(tmp_path / "A.parquet", 0, 374, second=59), minutes_of(tmp_path / "B.parquet", 0, 374)
+    np.testing.assert_array_equal(loaded(named).ts_ns, loaded(whole).ts_ns)
+    np.testing.assert_array_equal(loaded(named).bars, loaded(whole).bars)
+
+
+def test_bars_off_the_grid_are_refused(tmp_path: Path) -> None:
+    """From none of five minutes that begin at 09:17 those of 09:15 can be made."""
+    with pytest.raises(DataError, match=r"SBIN: 292 of 292 bars of 300 s begin off.* 09:17:00 IST; expected 09:15 and"):
+        loaded(minutes_of(tmp_path / "SBIN.parquet", 2, 364, step=5))
+
+
+@pytest.mark.parametrize("unit", [10**9, 10**6, 10**3, 1])
+def test_times_of_parquet_files_may_be_numbers(tmp_path: Path, unit: int) -> None:
+    """Seconds, milli-, micro- or nanoseconds since 1970, as in CSV files."""
+    path = bars_of(tmp_path / "AAA.parquet", 1)
+    table = pq.read_table(path)
+    numbers = pa.array(table["ts"].cast(pa.int64()).to_numpy() // unit)
+    pq.write_table(table.set_column(0, "ts", numbers), tmp_path / "numbers.parquet")
+    np.testing.assert_array_equal(read_bars(tmp_path / "numbers.parquet", 300)[0].ts_ns, read_bars(path, 300)[0].ts_ns)
+
+
+def test_rows_without_a_time_or_a_name_are_refused(tmp_path: Path) -> None:
+    """They belong to no day and to nobody; a time in two columns of a Parquet file is not half read either."""
+    path = bars_of(tmp_path / "AAA.parquet", 1)
+    table = pq.read_table(path)
+    times = table["ts"].to_pylist()
+    times[4] = None
+    pq.write_table(table.set_column(0, "ts", pa.array(times, pa.timestamp("ns", "UTC"))), path)
+    with pytest.raises(DataError, match=r"AAA\.parquet: 1 rows have no time, the first of them row 5"):
+        read_bars(path, 300)
+    pq.write_table(table.append_column("symbol", pa.array(["AAA", None] * (len(table) // 2))), path)
+    with pytest.raises(
+        DataError, match=r"column symbol is empty in 320 of 640 rows, the first of them row 2; expected"
+    ):
+        read_bars(path, 300)
+    with pytest.raises(DataError, match="a time in 2 columns is read of CSV files only"):
+        read_bars(path, 300, columns=columns_named("ts=ts+symbol"))
+
+
+def test_an_instrument_is_one_under_all_its_names(tmp_path: Path) -> None:
+    """In small letters, or with exchange and series: its days would be learned from, and judged, twice."""
+    table = pq.read_table(bars_of(tmp_path / "SBIN.parquet", 1))
+    for name in ("sbin ", "NSE:SBIN-EQ"):
+        pq.write_table(table.append_column("symbol", pa.array([name] * len(table))), tmp_path / "other.parquet")
+        with pytest.raises(DataError, match=r"SBIN.* of 2019-01-02 is there twice: expected each day of an instrument"):
+            load(FileData([tmp_path / "SBIN.parquet", tmp_path / "other.parquet"], [300], BORDER), 300)
+    small = bars_of(tmp_path / "nifty_5m.parquet", 1)
+    assert read_bars(small, 300)[0].symbols == ("NIFTY",), "the name under which a daemon's model finds it"
 
 
 def stamped(path: Path, hours: float, count: int = 12) -> Path:

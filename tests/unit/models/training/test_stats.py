@@ -94,6 +94,28 @@ def test_permuting_days_finds_real_foresight_and_no_other() -> None:
     assert always.null_mean == pytest.approx(always.value)
 
 
+def test_a_day_is_permuted_whole_and_with_days_of_the_same_instruments() -> None:
+    """What A and B did on a day goes to another day together; the day on which only A traded stays."""
+    days, names = np.array([1, 2, 3, 4, 1, 2, 4]), ["A"] * 4 + ["B"] * 3
+    order = stats.whole_days(days, names)
+    seen = set()
+    for seed in range(50):
+        rows = order(np.random.default_rng(seed))
+        assert sorted(rows.tolist()) == list(range(7))
+        assert [names[row] for row in rows] == names
+        assert rows[2] == 2
+        taken = days[rows]
+        assert taken[[0, 1, 3]].tolist() == taken[4:].tolist()
+        seen.add(tuple(taken[4:].tolist()))
+    assert len(seen) == 6
+
+
+def test_profits_of_a_day_are_one() -> None:
+    """Summed, in time order; without days every session counts alone."""
+    assert stats.by_day(np.array([1.0, 2.0, 3.0]), np.array([9, 5, 9])).tolist() == [2.0, 4.0]
+    assert stats.by_day(np.array([1.0, 2.0]), None).tolist() == [1.0, 2.0]
+
+
 def test_groups_split_all_sessions() -> None:
     """Every session stands in one group; a group of one has no error; terciles are thirds."""
     pnl = np.array([1.0, 3.0, 10.0])
