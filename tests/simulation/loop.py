@@ -44,6 +44,8 @@ class Process:
         """By signal."""
         self.tasks: list[SimTask] = []
         self.asleep = False
+        self.terminated_s = math.inf
+        """When it was first asked to end, seconds of the loop."""
         self.slept: list[Handle] = []
         """What became ready while it slept."""
         self._steps: int | None = None
@@ -349,6 +351,7 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def terminate(self, process: Process) -> None:
         """SIGTERM."""
+        process.terminated_s = min(process.terminated_s, self.time())
         handler = process.handlers.get(int(signal.SIGTERM))
         if handler is not None:
             handler()

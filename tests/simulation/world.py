@@ -256,7 +256,7 @@ class World:
             self._check_end(error)
             self.ends["fault"] += 1
             self._note(f"fault: {error}")
-            if self.loop.time() > HEALED_S + 1:
+            if min(self.loop.time() - 1, process.terminated_s) > HEALED_S:  # an end takes a while
                 self.watch.breaks("no faults in peace", str(error))
         except Exception as error:
             self.watch.breaks("no exception ends a daemon", f"{type(error).__name__}: {error}")
