@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -92,10 +93,10 @@ class Clerk:
             task.cancel()
 
     @property
-    def _asleep(self) -> bool:
-        """Whether the daemon's machine sleeps, as over a night."""
+    def _away(self) -> bool:
+        """Whether the daemon's machine sleeps, as over a night, or the daemon was told to end."""
         process = self._world.process
-        return process is not None and process.asleep
+        return process is not None and (process.asleep or process.terminated_s < math.inf)
 
     async def _ask(self, word: str, key: str, body: dict[str, Any], asked: int) -> None:
         world = self._world
@@ -107,9 +108,9 @@ class Clerk:
             world.troubled_until = max(world.troubled_until, world.loop.time() + ANSWER_S + SETTLES_S)
             asked_s, tried = world.loop.time(), world.loop.time() - began_s < 0.001
             quiet = tried and asked_s > world.upset_until and world.running() is not None and not self._leaves
-            quiet = quiet and not self._asleep
+            quiet = quiet and not self._away
             status, said = await self._once(word, key, body)
-            quiet = quiet and asked_s > world.upset_until and not self._asleep
+            quiet = quiet and asked_s > world.upset_until and not self._away
             if word == "halt" and quiet and status in (0, 429):
                 world.watch.breaks("a halt waits for nobody", f"{key}: {status or 'no answer'} after {ANSWER_S:g} s")
             world.ends[f"http {status or 'silent'}"] += 1
