@@ -429,10 +429,11 @@ class LiveBook:
     def _closes(self, report: VenueOrder) -> bool:
         """Whether it closes what is held by us: the broker knows one position, so that is no longer there to close.
 
-        Stamps are whole seconds: one of the second in which a position was opened is taken for an earlier one.
+        Stamps are whole seconds: one of the second in which a position was opened is taken for a later one, for then
+        no exit can open the opposite position.
         """
-        since = self._opened.get(report.symbol, 0)
-        return report.side.sign * self.positions[report.symbol] < 0 and (not report.ts or report.ts > since)
+        since = self._opened.get(report.symbol, 0) // NS_PER_S * NS_PER_S
+        return report.side.sign * self.positions[report.symbol] < 0 and (not report.ts or report.ts >= since)
 
     def _adopt(self, report: VenueOrder) -> None:
         """It is at the venue already: nobody approves it or sends it. `reduces` tells nothing: `openers` is asked."""

@@ -181,11 +181,11 @@ async def test_what_somebody_closes_of_ours_is_closed_whatever_others_are(tmp_pa
     async with opened() as desk:
         if wish == "ignore":
             await by_hand(desk, "before", Side.SELL, 4)  # it closed nothing, and after a restart it didn't either
+            await asyncio.sleep(1.0)  # stamps are whole seconds
         async with trading(tmp_path, desk=desk, external_orders=wish) as trader:
             trader.send("T1")
             await until(lambda: trader.order("T1").state is OrderState.FILLED)
             account = trader.account
-        await asyncio.sleep(1.0)  # stamps are whole seconds
         await by_hand(desk, "RMS", Side.SELL, 10)
         async with trading(tmp_path, account, desk=desk, external_orders=wish) as trader:
             assert trader.book.positions[SBIN] == 0
