@@ -20,7 +20,7 @@ from daemon.budget.keeping import BooksFile
 from daemon.budget.ledger import Ledger, Refused
 from daemon.budget.messages import Join, Release, Report
 from daemon.control import bodies
-from daemon.control.answers import answer, refuse
+from daemon.control.answers import answer, refuse, refuse_guesses
 from daemon.control.connections import LIMITS, Connections, GuardedSite, http_log
 from daemon.control.edge import EdgeRunner
 from daemon.control.gate import Gate, Verdict
@@ -105,9 +105,7 @@ class BudgetServer:
             return refuse(403, why)
         entry = self._gate.enter(request.headers.get("Authorization"), None, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(
-                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
-            )
+            return refuse_guesses(entry.wait_s)
         if entry.who is None:
             log.warning("budget_refused", path=request.path, address=request.remote)
             return refuse(401, "expected Authorization: Bearer TOKEN, as in budget.token_file")

@@ -104,3 +104,8 @@ def refuse(status: int, detail: str, headers: dict[str, str] | None = None, caus
     return web.Response(
         body=msgspec.json.encode(problem), status=status, content_type=PROBLEM_JSON, headers=HEADERS | (headers or {})
     )
+
+
+def refuse_guesses(wait_s: int) -> web.Response:
+    """Too many wrong tokens came from this address: the next is heard after so many seconds."""
+    return refuse(429, f"too many wrong tokens; try again in {wait_s} s", {"Retry-After": str(wait_s)})

@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 
 from daemon.control import bodies
-from daemon.control.answers import answer, refuse
+from daemon.control.answers import answer, refuse, refuse_guesses
 from daemon.control.context import WHO, Context
 from daemon.control.gate import Entry, Verdict, Who
 from daemon.control.login_codes import LoginCodes, PageLink
@@ -73,9 +73,7 @@ class Door:
     def _begun(self, request: web.Request, entry: Entry, what: str, why: str) -> web.Response:
         """A session for whoever was let in, in a cookie; or why there is none."""
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(
-                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
-            )
+            return refuse_guesses(entry.wait_s)
         if entry.who is None:
             log.warning("login_refused", address=request.remote or "")
             return refuse(401, why)

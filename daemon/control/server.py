@@ -16,7 +16,7 @@ from aiohttp import web
 from yarl import URL
 
 from daemon.control import bodies
-from daemon.control.answers import Cause, Remembered, refuse
+from daemon.control.answers import Cause, Remembered, refuse, refuse_guesses
 from daemon.control.backtests import Backtests
 from daemon.control.bridge import Bridge, Here, StandsStillError
 from daemon.control.commanding import Commanding
@@ -236,9 +236,7 @@ class ControlServer:
         await self._gate.refresh(authorization)
         entry = self._gate.enter(authorization, cookie, request.remote or "")
         if entry.verdict is Verdict.TOO_MANY:
-            return refuse(
-                429, f"too many wrong tokens; try again in {entry.wait_s} s", {"Retry-After": str(entry.wait_s)}
-            )
+            return refuse_guesses(entry.wait_s)
         if entry.who is None:
             self._log.warning("control_refused", path=request.path, address=request.remote, file=self._keyring.trouble)
             return refuse(401, "expected Authorization: Bearer TOKEN, as in the control token file", _CHALLENGE)
