@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.config import FeatureSettings, History
 from models.features import LEAST_COST_BP, NOTHING_KNOWN, USUAL_COST_BP, Columns, Features, encode_columns
-from models.india import DAY_NS, MUMBAI_NS
+from models.india import days_in_india
 from models.training.sessions import Floats, Ints, Sessions
 from models.vocabulary import Vocabularies
 
@@ -137,7 +137,7 @@ def _columns(
     coarse, coarse_present = _coarse(sessions, rows, newest, settings)
     start, end = np.repeat(sessions.hours[rows], decisions, axis=0).T
     now = sessions.ts_ns[flat] + sessions.interval_s * 1_000_000_000
-    weekday = ((now + MUMBAI_NS) // DAY_NS + 3) % 7  # 1970-01-01 was a Thursday
+    weekday = (days_in_india(now) + 3) % 7  # 1970-01-01 was a Thursday
     names = [sessions.symbols[i] for i in sessions.symbol[rows]]
     total = batch * decisions
     most = settings.features.past_sessions

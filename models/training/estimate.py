@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from models.features import CALENDAR_FEATURES, TREND_SPANS, VOLATILITY_UNIT_BP
-from models.india import DAY_NS, MUMBAI_NS
+from models.india import days_in_india
 from models.training.batches import Batch, BatchSettings, Target, make_batch
 from models.training.errors import DataError
 from models.training.sessions import Floats, Ints, Sessions
@@ -85,7 +85,7 @@ def basis(calendar: np.ndarray) -> Floats:
 
 def _folds(start_ns: Ints) -> Ints:
     """Fold of each session: all instruments of a day share one."""
-    return np.asarray((start_ns + MUMBAI_NS) // DAY_NS % FOLDS)
+    return days_in_india(start_ns) % FOLDS
 
 
 def _realised(sessions: Sessions, settings: BatchSettings, vocabularies: Vocabularies) -> Iterator[tuple[Ints, Batch]]:

@@ -16,7 +16,7 @@ from models.act import AdaptiveComputationTime
 from models.config import EntrySettings, HRMSettings
 from models.errors import CheckpointError
 from models.hrm import HRM
-from models.india import DAY_NS, MUMBAI_NS
+from models.india import days_in_india
 from models.training import stats
 from models.training.baselines import (
     EmaScore,
@@ -274,7 +274,7 @@ def _days_of(data: EvaluationData) -> Ints:
     """The day of each session, (N,): recorded ones of a day share its luck, drawn ones share nothing."""
     if data.best_bp is not None:
         return np.arange(len(data.sessions))
-    return np.asarray((data.sessions.start_ns() + MUMBAI_NS) // DAY_NS)
+    return days_in_india(data.sessions.start_ns())
 
 
 def volatility_regimes(returns_bp: Floats) -> np.ndarray:

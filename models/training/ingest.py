@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.india import DAY_NS, MUMBAI_NS, in_india
+from models.india import DAY_NS, days_in_india, in_india
 from models.training.columns import PRICES, read_table, since_1970
 from models.training.errors import DataError
 from models.training.sessions import Floats, Hours, Ints, Sessions, join, usual_hours
@@ -227,7 +227,7 @@ def _in_hours(ts: Ints, found_s: int, hours: Hours, where: str) -> tuple[Ints, N
 
     Raises DataError for bars that another clock stamped, or by their ends: all of them would be of another time.
     """
-    day = (ts + MUMBAI_NS) // DAY_NS
+    day = days_in_india(ts)
     first = np.flatnonzero(np.append(True, np.diff(day) != 0))
     opened, closed = np.repeat(hours(ts[first]), np.diff(np.append(first, len(ts))), axis=0).T
     outside, at_close = (ts < opened) | (ts >= closed), ts == closed
@@ -289,7 +289,7 @@ def _sessions(
     bars: Floats, ts: Ints, opened: Ints, name: str, found_s: int, interval_s: int, limits: Limits
 ) -> tuple[Sessions, int, int]:
     """Split by Mumbai day, resample on a grid from each day's open, and leave out broken days."""
-    day = (ts + MUMBAI_NS) // DAY_NS
+    day = days_in_india(ts)
     starts = np.flatnonzero(np.append(True, np.diff(day) != 0)) if len(day) else np.empty(0, np.int64)
     ends = np.append(starts[1:], len(ts))
     usual = int(np.median(ends - starts)) if len(starts) else 0

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.india import DAY_NS, MUMBAI_NS, in_india
+from models.india import DAY_NS, MUMBAI_NS, days_in_india, in_india
 from models.past import FEWEST, LEFT, SUMS, known, session_evidence, session_sums
 from models.training.errors import DataError
 from models.vocabulary import short
@@ -198,7 +198,7 @@ class Sessions:
 
 def usual_hours(start_ns: Ints) -> Ints:
     """09:15 and 15:30 in Mumbai of the days of ``start_ns`` (N,), UTC, (N, 2)."""
-    midnight = (start_ns + MUMBAI_NS) // DAY_NS * DAY_NS - MUMBAI_NS
+    midnight = days_in_india(start_ns) * DAY_NS - MUMBAI_NS
     return np.stack([midnight + OPEN_NS, midnight + CLOSE_NS], axis=-1)
 
 
