@@ -390,7 +390,8 @@ class App:
         """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.drain_s):
-                await execution.settled()
+                while await execution.settled():
+                    await self.bus.idle()  # what came meanwhile may want another order, a stop that had to wait
         await self._drain()
         left = execution.left()
         if left:

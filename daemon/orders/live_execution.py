@@ -313,12 +313,15 @@ class LiveExecutionActor(Actor):
                 self._canceller.want(order, "working time-out")
         self._canceller.pursue()
 
-    async def settled(self) -> None:
-        """Wait until nothing is on its way and nothing that is to be cancelled works."""
+    async def settled(self) -> bool:
+        """Wait until nothing is on its way and nothing that is to be cancelled works; whether something was or did."""
+        waited = False
         while self.book.sending or self.book.cancelling or self._canceller.pursue() or self._late_exits():
             self._end_late_exits()
             self._look.set()
+            waited = True
             await asyncio.sleep(SHORTEST_PAUSE_S / 5)
+        return waited
 
     def _late_exits(self) -> list[Order]:
         """What left after `cancel_ours` and may still work."""

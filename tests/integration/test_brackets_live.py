@@ -9,6 +9,7 @@ import pytest
 from daemon.app import App
 from daemon.core.clock import NS_PER_S
 from daemon.core.events import Action, ProtectionFailed, Side, TimeAdvanced
+from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.orders import Order, Status
 from tests.integration.test_live_app import START, app_of, running, want
 from tests.samples import SBIN, decide, journaled, write_tape
@@ -79,6 +80,25 @@ async def test_they_outlive_the_daemon_and_one_cancels_the_other(tape: Path, tmp
         assert works(desk) == []
         (failed,) = journaled(tmp_path / "j.sqlite", ProtectionFailed)
         assert failed.quantity == -12
+
+
+async def test_a_stop_that_an_old_one_held_up_is_placed_before_the_end(
+    tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The venue takes its time to let the old one go, and the process ends meanwhile: the position isn't left bare."""
+    monkeypatch.setattr("daemon.orders.live_execution.SHORTEST_PAUSE_S", 0.0)  # the end looks at each turn of the loop
+    async with opened() as desk:
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+        desk.price("831")
+        desk.price("820.5")
+        desk.trouble(FaultKind.DELAY, on=Route.CANCEL, seconds=0.25, times=3)
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            enter(app, 12)
+            await until(lambda: ("LIMIT", 12, "830.0") in legs(desk))
+            assert ("SL_MARKET", 10, "810.0") in legs(desk)
+        assert legs(desk) == [("LIMIT", 12, "830.0"), ("SL_MARKET", 2, "810.0"), ("SL_MARKET", 10, "810.0")]
 
 
 async def test_an_exit_that_rests_as_the_daemon_ends_is_had_by_the_next(tape: Path, tmp_path: Path) -> None:
