@@ -15,7 +15,7 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -426,7 +426,7 @@ class Computer:
         self.files.journal_hangs = lambda: self.disk.hangs
         self.directory = directory
         self.journal = directory / "journal.sqlite"
-        self.connect: Callable[[Assignment], Link] | None = None
+        self.connect: Callable[[Sequence[str]], Link] | None = None
         self.hands: list[SimHand] = []
         """Who write the journal."""
         self.recorders: list[SimHand] = []
@@ -546,13 +546,13 @@ class Computer:
         db.disk = self.disk
         return db
 
-    def _gateway(self, assignment: Assignment) -> AbstractAsyncContextManager[Link]:
+    def _gateway(self, asked: Assignment | Sequence[str]) -> AbstractAsyncContextManager[Link]:
         assert self.connect is not None, "the venue is there before the daemon"
         connect = self.connect
 
         @asynccontextmanager
         async def running() -> AsyncIterator[Link]:
-            link = connect(assignment)
+            link = connect(asked.symbols if isinstance(asked, Assignment) else asked)
             try:
                 yield link
             finally:

@@ -13,16 +13,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from daemon.feed.live.frames import HEADER, Authenticated, Counts, Frame, Refused, Row, Subscribed, pack_ticks
-from daemon.fyers.gateway.assignment import Assignment
 from tests.simulation.loop import SimLoop
 
 
 class SimLink:
     """Implements `Link`."""
 
-    def __init__(self, ticks: TickLinks, assignment: Assignment) -> None:
+    def __init__(self, ticks: TickLinks, symbols: Sequence[str]) -> None:
         self._ticks = ticks
-        self._symbols = tuple(assignment.symbols)
+        self._symbols = tuple(symbols)
         self._frames: asyncio.Queue[Frame | None] = asyncio.Queue()
         self._context = contextvars.copy_context()
         self._last_s = 0.0
@@ -86,9 +85,9 @@ class TickLinks:
         self.frozen: dict[str, float] = {}
         self.token_holds: Callable[[], bool] = lambda: True
 
-    def connect(self, assignment: Assignment) -> SimLink:
+    def connect(self, symbols: Sequence[str]) -> SimLink:
         """A new one."""
-        link = SimLink(self, assignment)
+        link = SimLink(self, symbols)
         self.links.append(link)
         link.begin()
         return link

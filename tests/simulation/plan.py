@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -19,7 +19,9 @@ from tests.simulation.scenes import Scene
 FIRST: Final = "NSE:SBIN-EQ"
 SHARE: Final = "NSE:RELIANCE-EQ"
 CONTRACTS: Final = {"NSE:RELIANCE26JANFUT": "future", "NSE:RELIANCE26JAN1400CE": "option"}
-OTHERS: Final = ("BSE:RELIANCE-A", *CONTRACTS)
+UNNAMED: Final = ("BSE:RELIANCE-A",)
+"""What OpenAlgo has no name for that we know."""
+OTHERS: Final = (*UNNAMED, *CONTRACTS)
 """Where no stop is one at market, where nothing is delivered, and where both holds and nothing is sold short."""
 WARM_UP_S: Final = 50.0
 HEALED_S: Final = 200.0
@@ -40,6 +42,8 @@ NO_SHARE_OF_NSE: Final = 0.3
 """In so many of them the second instrument is of another kind."""
 OTHERWISE_SET: Final = 0.3
 """In so many of them something is set otherwise than in all others."""
+BY_OPENALGO: Final = 0.2
+"""In so many of them the broker is reached by an OpenAlgo server."""
 ACTIVE_WITHIN_S: Final = 130.0
 """So long after that the daemon must trade again."""
 
@@ -239,6 +243,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a migration begins with a candidate that decides on a share already."""
     other: str = SHARE
     """What is traded beside the first share."""
+    speaks: Literal["fyers", "openalgo"] = "fyers"
+    """Whose API the venue has."""
     changes: tuple[str, ...] = ()
     """What is set otherwise than in other sessions, such as `journal.snapshot_every=100`."""
     scene: Scene = Scene.MIDDAY
@@ -308,7 +314,8 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     setting = random.Random(f"set:{seed}:{aim}")
     trading = random.Random(f"other:{seed}:{aim}")
     other = trading.choice(OTHERS) if trading.random() < NO_SHARE_OF_NSE else SHARE
-    if any(action.do is Do.SPLIT for action in actions):
+    openalgo = random.Random(f"speaks:{seed}:{aim}").random() < BY_OPENALGO
+    if any(action.do is Do.SPLIT for action in actions) or (openalgo and other in UNNAMED):
         other = SHARE
     may = [it for it in SET if it not in OTHERS_LEFT or not any(action.do in ELSEWHERE for action in actions)]
     may = [it for it in may if other not in CONTRACTS or not it.startswith(("market.", "broker.live.product=CNC"))]
@@ -316,6 +323,7 @@ def plan_of(seed: int, aim: str = "") -> Plan:
     return Plan(
         seed=seed, actions=tuple(actions), shuffled=shuffled, limits=limits, scene=scene, aim=aim, records=records,
         changes=changes, other=other,
+        speaks="openalgo" if openalgo else "fyers",
         gradual=random.Random(f"gradual:{seed}:{aim}").random() < GRADUAL,
     )  # fmt: skip
 

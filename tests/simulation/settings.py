@@ -18,6 +18,8 @@ PORT = 8642
 """Of the control API."""
 MAX_POSITION, MAX_ORDER, MAX_A_MINUTE = 40, 12, 6
 MAX_GROSS, MAX_LOSS = 45_000, 120
+CALLS_A_MINUTE = 200
+"""What the sandbox takes."""
 MOST_UNITS = "risk.max_order_quantity"
 """A limit that operators change while it runs."""
 
@@ -61,6 +63,13 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
             "calls_file": directory / "calls",
         }
     )  # fmt: skip
+    server = base.broker.openalgo.model_copy(
+        update={
+            "url": f"http://{here}", "socket_url": f"ws://{here}/ws", "key_file": directory / "token",
+            "calls_file": directory / "calls", "calls_per_minute": CALLS_A_MINUTE,
+        }
+    )  # fmt: skip
+    broker = base.broker.model_copy(update={"name": plan.speaks, "fyers": account, "openalgo": server})
     entries = {"order_type": "LIMIT", "limit_offset_bp": 0.0} if plan.limits else {}
     candidate = {"candidate": CANDIDATE} if plan.has("migration.") else {}
     decides = {"name": OWN} if plan.has("own.") else {}
@@ -75,8 +84,8 @@ def settings_at(port: int, directory: Path, stage: Stage, plan: Plan) -> Setting
             "strategy": base.strategy.model_copy(update=minutes | decides),
             "migration": base.migration.model_copy(update=candidate),
             "execution": base.execution.model_copy(update=entries),
-            "feed": base.feed.model_copy(update=record),
-            "broker": base.broker.model_copy(update={"fyers": account}),
+            "feed": base.feed.model_copy(update={"source": plan.speaks} | record),
+            "broker": broker,
             "journal": base.journal.model_copy(update={"path": directory / "journal.sqlite"}),
         }
     )

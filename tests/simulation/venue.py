@@ -14,6 +14,7 @@ from daemon.sandbox.hours import Phase
 from daemon.sandbox.server import SandboxOptions, SandboxServer
 from tests.simulation.link import TickLinks
 from tests.simulation.loop import SimLoop
+from tests.simulation.plan import Plan
 from tests.simulation.scenes import Stage
 from tests.simulation.settings import base_settings
 
@@ -47,13 +48,11 @@ class VenueClock:
 class Venue:
     """One account's exchange, and who trades there besides."""
 
-    def __init__(
-        self, loop: SimLoop, seed: int, stage: Stage, port: int, ticks: TickLinks, symbols: tuple[str, ...]
-    ) -> None:
+    def __init__(self, loop: SimLoop, plan: Plan, stage: Stage, port: int, ticks: TickLinks) -> None:
         self.clock = VenueClock(loop, stage.begins_ns)
         options = SandboxOptions(
-            port=port, seed=seed, starting_cash=CASH, enforce_limits=True, hours=stage.hours,
-            square_off=stage.broker_squares_off, market=base_settings(symbols).market,
+            port=port, seed=plan.seed, speaks=plan.speaks, starting_cash=CASH, enforce_limits=True, hours=stage.hours,
+            square_off=stage.broker_squares_off, market=base_settings(plan.symbols).market,
         )  # fmt: skip
         self.server = SandboxServer(options, self.clock)
         self.gate = self.server.gate
@@ -66,8 +65,8 @@ class Venue:
         """Rupees that companies paid for parts of a share."""
         self.foreign = 0
         """Units that somebody else traded in the account."""
-        self._rng = random.Random(f"market:{seed}")
-        self.symbols = symbols
+        self._rng = random.Random(f"market:{plan.seed}")
+        self.symbols = symbols = plan.symbols
         self._prices = dict(zip(symbols, PRICES, strict=True))
         self._volume = dict.fromkeys(symbols, 1000)
         for symbol in symbols:
