@@ -467,6 +467,23 @@ def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: Bracke
     assert (desk.position, desk.working) == (0, {})
 
 
+def test_parts_of_a_stop_that_are_refused_together_are_one_try(desk: BracketDesk) -> None:
+    """Four orders, for the exchange takes no larger ones: a no to each is one of the three that close the position."""
+    hold(desk)
+    desk.actor.book.largest[SBIN] = 25
+    desk.reject(desk.leg("stop"), "RMS: try later")
+    for closed in (0, 1):
+        desk.pass_s()
+        assert (desk.said(ProtectionFailed), desk.legs()) == ([], [STOP, TARGET])
+        stops = desk.orders(strategy=PROTECTION, reason="stop")
+        assert len(stops) == 4
+        for order_id in stops:
+            desk.reject(order_id, "RMS: try later")
+        assert len(desk.said(ProtectionFailed)) == closed
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
 def test_a_stop_that_never_leaves_the_machine_is_tried_for_as_long_as_it_takes(desk: BracketDesk) -> None:
     """A closing order would leave no sooner, and the venue has said nothing."""
     hold(desk)
