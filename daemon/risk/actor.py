@@ -123,6 +123,8 @@ class RiskActor(Actor):
         self._session: Session | None = None
         self.funds = funds
         self._told_high = Decimal(0)
+        self._ends = False
+        """Whether the process is ending: no time advances any more, and no exit is tried again."""
         self._submitting = Submitting(book, builder, gate, clock, bus.publish, venue_time)
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
@@ -367,7 +369,7 @@ class RiskActor(Actor):
             self._go_on(symbol)
         retries = self.closing.retries
         puts_off = retries.puts_off(symbol, self._clock.now_ns()) or not self.book.closable(symbol)
-        owed = symbol in self.closing.owed and not puts_off
+        owed = symbol in self.closing.owed and not puts_off and not self._ends
         closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
 
@@ -498,6 +500,9 @@ class RiskActor(Actor):
         self.closing.retries.forget()
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
+            self._ends = self._ends or event.shutdown
+            for symbol in list(self.closing.owed.of) if event.shutdown else ():
+                self._protect(symbol, event.ts)
         elif isinstance(event, Resume):
             if not event.automatic:
                 self.closing.call_off()

@@ -121,6 +121,25 @@ async def test_an_exit_that_rests_as_the_daemon_ends_is_had_by_the_next(tape: Pa
         assert (works(desk), exchange.ledger.net(SBIN), len(desk.book)) == ([], 0, 3)
 
 
+async def test_an_exit_that_is_refused_before_the_end_gives_the_stop_its_place_back(tape: Path, tmp_path: Path) -> None:
+    """Nobody is there to try it again, and a stop is better than none; the next process has the exit."""
+    async with opened() as desk:
+        net = desk.server.exchange.ledger.net
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+            desk.trouble(FaultKind.REJECT, on=Route.PLACE)
+            want(app, Action.CLOSE_LONG)
+            await until(lambda: app.risk.closing.retries.said(SBIN))
+            assert works(desk) == []
+        assert (legs(desk), net(SBIN)) == (BOTH, 10)
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            app.bus.publish(TimeAdvanced(ts=app.plan.clock.now_ns()))  # on a tape time goes on by bars
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
+            assert not app.risk.closing.owed.of
+        assert (works(desk), net(SBIN)) == ([], 0)
+
+
 async def test_a_market_stop_is_protected_where_it_has_to_be(tape: Path, tmp_path: Path) -> None:
     """As a stop with a limit, so far beyond its own price."""
     async with opened() as desk:
