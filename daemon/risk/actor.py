@@ -373,6 +373,14 @@ class RiskActor(Actor):
         closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
 
+    def unprotected(self) -> list[str]:
+        """Symbols whose stop isn't on the market and is asked for again as time advances, or makes room for an exit."""
+        ts, found = self._clock.now_ns(), list[str]()
+        for symbol in self.book.protected() if self._exits_pass and self._in_session(ts) else ():
+            if not self._why_closing(symbol, ts) and not self._unsettled.is_in_doubt(symbol, ts):
+                found += [symbol] if self._protector.lacks_stop(symbol) else []
+        return found
+
     def _protect_all(self, ts: int) -> None:
         for symbol in self.book.protected():
             if not self._why_closing(symbol, ts) and not self._unsettled.is_in_doubt(symbol, ts):

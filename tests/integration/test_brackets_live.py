@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from daemon.app import App
 from daemon.core.clock import NS_PER_S
+from daemon.core.errors import Fault
 from daemon.core.events import Action, ProtectionFailed, Side, TimeAdvanced
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.orders import Order, Status
@@ -138,6 +140,29 @@ async def test_an_exit_that_is_refused_before_the_end_gives_the_stop_its_place_b
             await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
             assert not app.risk.closing.owed.of
         assert (works(desk), net(SBIN)) == ([], 0)
+
+
+@pytest.mark.parametrize("limited", [False, True])
+async def test_a_stop_that_could_not_be_had_just_before_the_end_is_placed(
+    tape: Path, tmp_path: Path, *, limited: bool
+) -> None:
+    """The end waits for the next try, for no time advances any more; where none can leave it says what is bare."""
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A")
+        with pytest.raises(Fault, match=f"held without a stop, .*: {SBIN}; the") if limited else nullcontext():
+            async with running(app):
+                enter(app)
+                await until(lambda: len(works(desk)) == 2)
+                desk.server.exchange.cancel(next(it.order_id for it in works(desk) if it.wanted.stop_price))
+                desk.server.publish()
+                await until(lambda: len(app.risk.book.legs(SBIN)) == 1)
+                if limited:
+                    app.drain_s = 1.5
+                    desk.trouble(FaultKind.LIMITED, times=1000)
+        assert legs(desk) == (BOTH[:1] if limited else BOTH)
+        desk.server.plan.clear()
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            await until(lambda: app.risk._session is not None and legs(desk) == BOTH)
 
 
 async def test_a_market_stop_is_protected_where_it_has_to_be(tape: Path, tmp_path: Path) -> None:
