@@ -388,24 +388,24 @@ class App:
         self.bus.publish(record.counted(self.plan.clock.now_ns(), self.feed, self.bars.builder, self.shadows))
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
-        """Wait for the broker, and for the stop of what is held: time advances for that alone.
+        """Wait for the broker, and for exits and stops that it has refused: time advances for these alone.
 
-        Raises `Fault` that names what is to be off the market and isn't, or what is without its stop.
+        Raises `Fault` that names what is to be off the market and isn't, or what can't be closed or have its stop.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.drain_s):
-                while await execution.settled() or self.risk.unprotected():
+                while await execution.settled() or self.risk.unfinished():
                     await self.bus.idle()  # what came meanwhile may want another order, a stop that had to wait
-                    if self.risk.unprotected():
+                    if self.risk.unfinished():
                         await asyncio.sleep(SHORTEST_PAUSE_S)
                         self.risk.inbox.put(TimeAdvanced(ts=self.plan.clock.now_ns()))
                         await self.bus.idle()
         await self._drain()
-        left, bare = execution.left(), self.risk.unprotected()
+        left, held = execution.left(), self.risk.unfinished()
         if left:
             raise Fault(f"left at the broker: {', '.join(left)}; the next start asks for it to be cancelled again")
-        if bare:
-            raise Fault(f"held without a stop, which can't be had now: {', '.join(bare)}; the next start asks for it")
+        if held:
+            raise Fault(f"held, and an exit or a stop can't be had now: {', '.join(held)}; the next start asks for it")
 
     async def _drain(self) -> None:
         try:

@@ -175,14 +175,14 @@ class Protector:
                 return
 
     def lacks_stop(self, symbol: str) -> bool:
-        """Whether a position is to have a stop, and hasn't one for all that no other order closes."""
+        """Whether a position is to have a stop, and none is known to be there for all that no other order closes."""
         book, bracket = self._book, self._book.brackets.of.get(symbol)
         position = book.of(symbol).position
         if bracket is None or bracket.stop is None or bracket.stray or book.closable(symbol) != position:
             return False
         side = Side.SELL if position > 0 else Side.BUY
-        working = [(intent, left) for intent, left in book.working_of(symbol) if intent.side is side]
-        return abs(position) > sum(left for it, left in working if it.strategy != PROTECTION or is_stop(it))
+        known = [it for it in book.working_of(symbol) if it[0].side is side and it[0].order_id not in book.unknown]
+        return abs(position) > sum(left for it, left in known if it.strategy != PROTECTION or is_stop(it))
 
     def on_fill(self, fill: Fill, intent: OrderIntent | None) -> None:
         """A stop or a target traded: what is left of the entry isn't wanted any more."""
