@@ -30,7 +30,7 @@ from daemon.core.aside import Aside
 from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_S, LiveClock
 from daemon.core.errors import Fault, HrmdError, JournalHangs
-from daemon.core.events import ITSELF, AccountSnapshot, Halt
+from daemon.core.events import ITSELF, AccountSnapshot, Halt, TimeAdvanced
 from daemon.core.pump import Pump
 from daemon.feed.live.feed import LiveFeed
 from daemon.journal.keeping import JournalKeeper
@@ -41,6 +41,7 @@ from daemon.market.legs import Legs
 from daemon.market.symbol_files import MasterDay
 from daemon.orders.abandoning import abandon
 from daemon.orders.live_execution import LiveExecutionActor
+from daemon.orders.reconciler import SHORTEST_PAUSE_S
 from daemon.plan import RunPlan
 from daemon.portfolio.actor import PortfolioActor
 from daemon.recovery.account import COMMANDS
@@ -387,15 +388,24 @@ class App:
         self.bus.publish(record.counted(self.plan.clock.now_ns(), self.feed, self.bars.builder, self.shadows))
 
     async def _settle(self, execution: LiveExecutionActor) -> None:
-        """Wait for the broker. Raises `Fault` that names what is to be off the market and isn't."""
+        """Wait for the broker, and for exits and stops that it has refused: time advances for these alone.
+
+        Raises `Fault` that names what is to be off the market and isn't, or what can't be closed or have its stop.
+        """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.drain_s):
-                while await execution.settled():
+                while await execution.settled() or self.risk.unfinished():
                     await self.bus.idle()  # what came meanwhile may want another order, a stop that had to wait
+                    if self.risk.unfinished():
+                        await asyncio.sleep(SHORTEST_PAUSE_S)
+                        self.risk.inbox.put(TimeAdvanced(ts=self.plan.clock.now_ns()))
+                        await self.bus.idle()
         await self._drain()
-        left = execution.left()
+        left, held = execution.left(), self.risk.unfinished()
         if left:
             raise Fault(f"left at the broker: {', '.join(left)}; the next start asks for it to be cancelled again")
+        if held:
+            raise Fault(f"held, and an exit or a stop can't be had now: {', '.join(held)}; the next start asks for it")
 
     async def _drain(self) -> None:
         try:

@@ -181,6 +181,10 @@ class BracketDesk:
         """A person halts trading."""
         self._tell(Halt(ts=self.clock.now_ns(), reason="enough", who="asha"))
 
+    def end(self) -> None:
+        """The process is asked to end."""
+        self._tell(Halt(ts=self.clock.now_ns(), reason="SIGTERM", shutdown=True))
+
     def flatten(self, *, automatic: bool = False) -> None:
         """All is to be closed, as a person says, or the daemon itself."""
         self._tell(Flatten(ts=self.clock.now_ns(), reason="out", automatic=automatic))

@@ -113,6 +113,8 @@ class Account:
         self.records = 0
         self.lacking = False
         """Whether records are known to be missing: the journal was damaged, or is a copy from the middle of a run."""
+        self._disputed: set[str] = set()
+        """Symbols of which the broker holds another quantity."""
         self._shutdown = ("", "")
         """Why the newest orderly end halted trading, and who asked for it."""
 
@@ -198,8 +200,7 @@ class Account:
                 self._roll(event.ts)
                 self.orders.apply(event)
                 self._book(event)
-                if self.state is TradingState.ACTIVE and not any(one.quantity for one in self.portfolio.positions()):
-                    self.flatten_reason = ""  # what was to be closed while trading went on is closed
+                self._end_flattening()
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
                 owed = self.owed.get(event.symbol)
@@ -225,12 +226,14 @@ class Account:
                 self._on_person(event)
                 self.orders.apply(event)
             case OrderIntent():
+                self._end_flattening()
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
                 self._roll(event.ts)
                 self.orders.apply(event)
             case _:
                 self.orders.apply(event)
+                self._end_flattening()
         self.last_ts = max(self.last_ts, int(getattr(event, "ts")))  # noqa: B009 — every folded event has one
 
     def _book(self, fill: Fill) -> None:
@@ -250,6 +253,14 @@ class Account:
             if takes_back(event, order.intent):
                 self.owed.pop(order.intent.symbol, None)
 
+    def _end_flattening(self) -> None:
+        """Once all is closed what is held next, as by a person in the broker's app, isn't to be; as risk has it."""
+        disputed = self._disputed and self.state is not TradingState.ACTIVE
+        if not self.flatten_reason or disputed or self.orders.working:
+            return
+        if not any(one.quantity for one in self.portfolio.positions()):
+            self.flatten_reason = ""
+
     def _is_open(self, symbol: str) -> bool:
         """As risk asks it of its own book."""
         working = (order.intent for order in self.orders.working.values())
@@ -262,15 +273,17 @@ class Account:
             del self.answered[next(iter(self.answered))]
 
     def _over_a_night(self, event: SymbolHalted | SymbolResumed | PositionRestated) -> None:
-        """What a corporate action did to what is held, or may have done."""
+        """What a corporate action did to what is held, or may have done; or the broker holds another quantity."""
         if isinstance(event, PositionRestated):
             self.portfolio.restate(event)
             self.brackets.restate(event)
             self.remember_restated(event)
-        elif event.overnight and isinstance(event, SymbolHalted):
+        elif not event.overnight:
+            (self._disputed.add if isinstance(event, SymbolHalted) else self._disputed.discard)(event.symbol)
+        elif isinstance(event, SymbolHalted):
             self.unsettled[event.symbol] = event.reason
             self.portfolio.unsettle(event.symbol)
-        elif event.overnight:
+        else:
             self._looked_at(event.symbol)
 
     def _looked_at(self, symbol: str) -> None:

@@ -123,6 +123,8 @@ class RiskActor(Actor):
         self._session: Session | None = None
         self.funds = funds
         self._told_high = Decimal(0)
+        self._ends = False
+        """Whether the process is ending: no time advances any more, and no exit is tried again."""
         self._submitting = Submitting(book, builder, gate, clock, bus.publish, venue_time)
         self._lots = LotWatch(gate.instruments)
         self.held_over = HeldOver(limit)
@@ -367,9 +369,23 @@ class RiskActor(Actor):
             self._go_on(symbol)
         retries = self.closing.retries
         puts_off = retries.puts_off(symbol, self._clock.now_ns()) or not self.book.closable(symbol)
-        owed = symbol in self.closing.owed and not puts_off
+        owed = symbol in self.closing.owed and not puts_off and not self._ends
         closing = bool(self._why_closing(symbol, ts)) or protector.waits(symbol) or owed
         protector.look(symbol, ts, closing=closing)
+
+    def unfinished(self) -> list[str]:
+        """Symbols that want an order which was refused and is asked for again as time advances: an exit, or a stop."""
+        ts, said = self._clock.now_ns(), self.closing.retries.said
+        at_work = {intent.symbol for intent in self.book.exits_at_market()}
+        found = []
+        for symbol in self.book.symbols if self._exits_pass and self._in_session(ts) else ():
+            if not self.book.closable(symbol) or self._unsettled.is_in_doubt(symbol, ts):
+                continue
+            if self._why_closing(symbol, ts):
+                found += [symbol] if said(symbol) and symbol not in at_work else []
+            elif self._protector.lacks_stop(symbol):
+                found.append(symbol)
+        return found
 
     def _protect_all(self, ts: int) -> None:
         for symbol in self.book.protected():
@@ -495,6 +511,9 @@ class RiskActor(Actor):
             self._submitting.submit_by_hand(order, order)
 
     def _command(self, event: Event) -> None:
+        if isinstance(event, Halt) and event.shutdown:
+            self._end(event)
+            return
         self.closing.retries.forget()
         if isinstance(event, Halt):
             self._set_state(TradingState.HALTED, event)
@@ -512,6 +531,15 @@ class RiskActor(Actor):
             if self.book.state is TradingState.ACTIVE or withheld:
                 self._set_state(TradingState.REDUCING, event)
             self.closing.close_all(event.reason, knowing=event.automatic)
+
+    def _end(self, event: Halt) -> None:
+        """The process ends: what was refused is tried soon, what a strategy is owed is left to the next."""
+        self._ends = True
+        self._set_state(TradingState.HALTED, event)
+        for symbol in list(self.book.symbols):
+            self.closing.retries.hasten(symbol)
+            if symbol in self.closing.owed:
+                self._protect(symbol, event.ts)
 
     def _set_state(self, state: TradingState, command: Halt | Resume | Reduce | Flatten) -> None:
         if state is not self.book.state:

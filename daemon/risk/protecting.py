@@ -65,11 +65,15 @@ class _Failures:
         self._of: dict[tuple[str, bool], list[int]] = {}
         self._latest: dict[tuple[str, bool], int] = {}
 
-    def note(self, symbol: str, ts: int, *, stop: bool, never_left: bool) -> int:
-        """One more; how many in a row. What never left the machine is tried again, and no answer of the venue's."""
+    def note(self, symbol: str, ts: int, placed_ts: int, *, stop: bool, never_left: bool) -> int:
+        """One more; how many in a row. What never left the machine is tried again, and no answer of the venue's.
+
+        What was placed before the latest no, as other parts of the same, is no try of its own.
+        """
         self._latest[symbol, stop] = ts
         known = [it for it in self._of.get((symbol, stop), []) if ts - it < IN_A_ROW_NS]
-        self._of[symbol, stop] = known if never_left else [*known, ts]
+        counts = not never_left and (not known or placed_ts > known[-1])
+        self._of[symbol, stop] = [*known, ts] if counts else known
         return len(self._of[symbol, stop])
 
     def due(self, symbol: str, ts: int, *, stop: bool) -> bool:
@@ -170,6 +174,16 @@ class Protector:
             if not self._place(symbol, missing, decision, ts):
                 return
 
+    def lacks_stop(self, symbol: str) -> bool:
+        """Whether a position is to have a stop, and none is known to be there for all that no other order closes."""
+        book, bracket = self._book, self._book.brackets.of.get(symbol)
+        position = book.of(symbol).position
+        if bracket is None or bracket.stop is None or bracket.stray or book.closable(symbol) != position:
+            return False
+        side = Side.SELL if position > 0 else Side.BUY
+        known = [it for it in book.working_of(symbol) if it[0].side is side and it[0].order_id not in book.unknown]
+        return abs(position) > sum(left for it, left in known if it.strategy != PROTECTION or is_stop(it))
+
     def on_fill(self, fill: Fill, intent: OrderIntent | None) -> None:
         """A stop or a target traded: what is left of the entry isn't wanted any more."""
         if not self._book.of(fill.symbol).position:
@@ -190,7 +204,7 @@ class Protector:
         asked = intent.order_id in self._asked_off
         self._asked_off.discard(intent.order_id)
         if intent.strategy == PROTECTION and by_itself and not asked:
-            self._failed(intent.symbol, reason, ts, stop=is_stop(intent))
+            self._failed(intent.symbol, reason, ts, intent.ts, stop=is_stop(intent))
 
     def watch(self, symbol: str, ts: int) -> None:
         """Look at the price: a stop that it has passed must be done soon, a target that can't be had is taken by us."""
@@ -228,11 +242,11 @@ class Protector:
         if denial is None:
             return True
         check, limit, value = denial
-        self._failed(symbol, f"{check}: {value}, where {limit} is right", ts, **kind)
+        self._failed(symbol, f"{check}: {value}, where {limit} is right", ts, ts, **kind)
         return not missing.is_stop
 
-    def _failed(self, symbol: str, reason: str, ts: int, *, stop: bool) -> None:
-        count = self._failures.note(symbol, ts, stop=stop, never_left=reason.startswith(NEVER_LEFT))
+    def _failed(self, symbol: str, reason: str, ts: int, placed_ts: int, *, stop: bool) -> None:
+        count = self._failures.note(symbol, ts, placed_ts, stop=stop, never_left=reason.startswith(NEVER_LEFT))
         what = "stop" if stop else "target"
         log.error(f"a {what} could not be had", symbol=symbol, reason=reason, tries=count)
         if stop and count >= TRIES:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from daemon.app import App
 from daemon.core.clock import NS_PER_S
-from daemon.core.events import Action, ProtectionFailed, Side, TimeAdvanced
+from daemon.core.errors import Fault
+from daemon.core.events import Action, Flatten, ProtectionFailed, Side, TimeAdvanced
 from daemon.sandbox.faults import FaultKind, Route
 from daemon.sandbox.orders import Order, Status
 from tests.integration.test_live_app import START, app_of, running, want
@@ -119,6 +121,63 @@ async def test_an_exit_that_rests_as_the_daemon_ends_is_had_by_the_next(tape: Pa
             await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
             assert not app.risk.closing.owed.of
         assert (works(desk), exchange.ledger.net(SBIN), len(desk.book)) == ([], 0, 3)
+
+
+async def test_an_exit_that_is_refused_before_the_end_gives_the_stop_its_place_back(tape: Path, tmp_path: Path) -> None:
+    """Nobody is there to try it again, and a stop is better than none; the next process has the exit."""
+    async with opened() as desk:
+        net = desk.server.exchange.ledger.net
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+            desk.trouble(FaultKind.REJECT, on=Route.PLACE)
+            want(app, Action.CLOSE_LONG)
+            await until(lambda: app.risk.closing.retries.said(SBIN))
+            assert works(desk) == []
+        assert (legs(desk), net(SBIN)) == (BOTH, 10)
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            app.bus.publish(TimeAdvanced(ts=app.plan.clock.now_ns()))  # on a tape time goes on by bars
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0)
+            assert not app.risk.closing.owed.of
+        assert (works(desk), net(SBIN)) == ([], 0)
+
+
+@pytest.mark.parametrize("trouble", [None, FaultKind.DROP, FaultKind.LIMITED])
+async def test_a_stop_that_could_not_be_had_just_before_the_end_is_placed(
+    tape: Path, tmp_path: Path, trouble: FaultKind | None
+) -> None:
+    """The end waits for the next try, and for its answer, as no time advances any more; else it says what is bare."""
+    limited = trouble is FaultKind.LIMITED
+    async with opened() as desk:
+        app = app_of(desk, tape, tmp_path, "A")
+        with pytest.raises(Fault, match=f"held, and an exit or a stop .*: {SBIN}; the") if limited else nullcontext():
+            async with running(app):
+                enter(app)
+                await until(lambda: len(works(desk)) == 2)
+                desk.server.exchange.cancel(next(it.order_id for it in works(desk) if it.wanted.stop_price))
+                desk.server.publish()
+                await until(lambda: len(app.risk.book.legs(SBIN)) == 1)
+                app.drain_s = 1.5 if limited else 15
+                if trouble is not None:
+                    desk.trouble(trouble, times=1000 if limited else 1)
+        assert legs(desk) == (BOTH[:1] if limited else BOTH)
+        desk.server.plan.clear()
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            await until(lambda: app.risk._session is not None and legs(desk) == BOTH)
+
+
+async def test_an_exit_of_a_flatten_that_is_refused_just_before_the_end_is_tried_again(
+    tape: Path, tmp_path: Path
+) -> None:
+    """Who flattens and stops the daemon isn't left with a position, and without its stop."""
+    async with opened() as desk:
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            enter(app)
+            await until(lambda: len(works(desk)) == 2)
+            desk.trouble(FaultKind.REJECT, on=Route.PLACE, times=2)
+            app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out", who="asha"))
+            await until(lambda: app.risk.closing.retries.said(SBIN))
+        assert (works(desk), desk.server.exchange.ledger.net(SBIN)) == ([], 0)
 
 
 async def test_a_market_stop_is_protected_where_it_has_to_be(tape: Path, tmp_path: Path) -> None:

@@ -210,6 +210,26 @@ async def test_flatten_takes_everything_off(tape: Path, tmp_path: Path) -> None:
         await until(lambda: stop.status.name == "CANCELLED" and desk.server.exchange.ledger.net(SBIN) == 0)
 
 
+async def test_what_is_bought_in_the_app_after_a_flatten_is_left_alone_by_the_next_start(
+    tape: Path, tmp_path: Path
+) -> None:
+    """The flattening was over: neither the shares nor the stop below them are taken off by a restart."""
+    async with opened() as desk:
+        async with running(app_of(desk, tape, tmp_path, "A")) as app:
+            await bought(app)
+            app.bus.publish(Flatten(ts=app.plan.clock.now_ns(), reason="out"))
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 0 and not app.risk.closing.flatten_reason)
+            place(desk, Side.BUY, 7, limit_price="825")
+            stop = place(desk, Side.SELL, 7, stop_price="780")
+            await until(lambda: app.portfolio.portfolio.quantity(SBIN) == 7 and knows(app, stop))
+        async with running(app_of(desk, tape, tmp_path, "B")) as app:
+            assert app.risk.book.state is TradingState.REDUCING
+            app.bus.publish(TimeAdvanced(ts=app.plan.clock.now_ns()))
+            await settle(app)
+            assert knows(app, stop)
+        assert (stop.status.name, desk.server.exchange.ledger.net(SBIN)) == ("PENDING", 7)
+
+
 async def test_a_stop_in_order_and_a_fault_leave_the_app_alone(tape: Path, tmp_path: Path) -> None:
     """Ours is taken off, theirs stays: at SIGTERM, and when a stage crashes too often."""
     async with opened() as desk:

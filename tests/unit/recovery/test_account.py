@@ -252,6 +252,28 @@ def test_the_kill_switch_survives(path: Path, events: list[Event], state: Tradin
     assert (account.state, account.flatten_reason) == (state, flatten)
 
 
+def test_flattening_ends_when_all_is_closed(path: Path) -> None:
+    """What a person does by hand afterwards isn't closed by the next process; what works or is disputed still is."""
+    out = [*trade(1), Flatten(ts=OPEN, reason="out"), changed(TradingState.REDUCING)]
+    closed, late = trade(2, Side.SELL), trade(3)
+    theirs = intend("X9", Side.BUY, ts=OPEN, strategy=EXTERNAL)
+    by_hand = [theirs, OrderAccepted(ts=OPEN, order_id="X9", venue_id="9"), fill_of(theirs)]
+    differ = SymbolHalted(ts=OPEN, symbol=SBIN, reason="position: the broker holds 7, the journal 0", held=7)
+    agree = SymbolResumed(ts=OPEN, symbol=SBIN, reason="both hold 0")
+    for events, reason in (
+        ([*out, *closed], ""),
+        ([*out[-2:], *by_hand], ""),
+        ([*out, *closed, *by_hand], ""),
+        ([*out, *closed[:-1]], "out"),
+        ([*out, *late[:-1], *closed, late[-1]], "out"),
+        ([*out, differ, *closed, *by_hand], "out"),
+        ([*out, differ, *closed, agree, *by_hand], ""),
+    ):
+        path.unlink(missing_ok=True)
+        write(path, *events)
+        assert recovered(path).flatten_reason == reason, events
+
+
 def test_who_gave_the_word_survives(path: Path) -> None:
     """Also in a snapshot; a journal from before it was kept says nobody."""
     write(path, Halt(ts=1, reason="stop", who="asha"), changed(TradingState.HALTED))

@@ -330,6 +330,33 @@ def test_an_exit_that_the_end_of_the_process_takes_off_is_owed_by_the_next(desk:
     assert (desk.intents[order_id].side, desk.intents[order_id].quantity) == (Side.SELL, 100)
 
 
+@pytest.mark.parametrize("how", ["taken off", "refused", "refused before"])
+def test_an_exit_that_the_end_of_the_process_leaves_undone_gives_the_stop_its_place_back(
+    desk: BracketDesk, how: str
+) -> None:
+    """No time advances any more, so nobody would try it again; one on its way has the place for as long as it works."""
+    hold(desk)
+    desk.decide(Action.CLOSE_LONG)
+    desk.let_go(desk.leg_leaving("stop"))
+    desk.let_go(desk.leg_leaving("target"))
+    (exit_,) = desk.orders()
+    if how == "refused before":
+        desk.reject(exit_, "RMS: no")
+        assert desk.legs() == []
+    desk.end()
+    if how != "refused before":
+        assert desk.orders() == [exit_]
+    if how == "taken off":
+        desk.ask_off(exit_, ITSELF)
+        desk.let_go(exit_)
+    elif how == "refused":
+        desk.reject(exit_, "RMS: no")
+    assert desk.legs() == [STOP, TARGET]
+    desk.restart()
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
 def test_an_entry_the_other_way_that_is_denied_takes_no_exit_back(desk: BracketDesk) -> None:
     """A long is to be closed, then a short is wanted, which the limits don't allow: the long is closed all the same."""
     hold_bare(desk)
@@ -463,6 +490,23 @@ def test_a_stop_that_is_refused_again_and_again_closes_the_position(desk: Bracke
         desk.pass_s()
     (failed,) = desk.said(ProtectionFailed)
     assert (failed.quantity, failed.reason) == (100, "its stop can't be had: RMS: no")
+    desk.settle()
+    assert (desk.position, desk.working) == (0, {})
+
+
+def test_parts_of_a_stop_that_are_refused_together_are_one_try(desk: BracketDesk) -> None:
+    """Four orders, for the exchange takes no larger ones: a no to each is one of the three that close the position."""
+    hold(desk)
+    desk.actor.book.largest[SBIN] = 25
+    desk.reject(desk.leg("stop"), "RMS: try later")
+    for closed in (0, 1):
+        desk.pass_s()
+        assert (desk.said(ProtectionFailed), desk.legs()) == ([], [STOP, TARGET])
+        stops = desk.orders(strategy=PROTECTION, reason="stop")
+        assert len(stops) == 4
+        for order_id in stops:
+            desk.reject(order_id, "RMS: try later")
+        assert len(desk.said(ProtectionFailed)) == closed
     desk.settle()
     assert (desk.position, desk.working) == (0, {})
 
