@@ -25,7 +25,8 @@ from daemon.control.stream import MOST_READERS, Code, Kind, Lost, Reader, Stream
 log = structlog.get_logger("control")
 
 MAX_MESSAGE_BYTES = 4096
-CLOSE_S = 2.0
+CLOSE_S = 1.0
+"""A reader that takes no goodbye: before the server's patience is over, for aiohttp fails where both end at once."""
 PULSE_S = 1.0
 PACE_S = 0.1
 """Between two pieces of what a reader hears: about as long as the decisions take that the frames are of."""

@@ -336,6 +336,7 @@ class Exchange:
             return
         left = self._left.get((wanted.symbol, wanted.side))
         quantity = min(cap for cap in (order.remaining, left, at_most) if cap is not None)
+        quantity -= quantity % self.checks.instrument(wanted.symbol).lot_size  # an exchange trades whole lots
         if quantity <= 0:
             return
         if left is not None:

@@ -49,7 +49,7 @@ class Clerk:
         self._asked = self._leaves = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._tunes: dict[str, float] = {}
-        """Wishes for other settings that weren't answered, and when each was asked: one may arrive behind a newer."""
+        """When each wish for other settings was asked, or answered: one may be heard, or told of, behind a newer."""
 
     def ask(self, word: str, action: Action, **body: Any) -> None:
         """Ask for it, in the clerk's own time."""
@@ -181,8 +181,9 @@ class Clerk:
         world, says = self._world, int(said["settings"]["risk"]["max_order_quantity"])
         if said["changed"]:
             world.watch.answered.add(("SettingChanged", key))
-        self._tunes.pop(key)
-        alone = not any(world.loop.time() - asked_s < OVERTAKEN_S for asked_s in self._tunes.values())
+        del self._tunes[key]
+        alone = not any(world.loop.time() - at_s < OVERTAKEN_S for at_s in self._tunes.values())
+        self._tunes[key] = world.loop.time()
         if newest_wish and alone and not world.ends["forgot"] and world.most_units() > says:
             told = f"{MOST_UNITS} is {says}, and {world.most_units()} for the next start"
             world.watch.breaks("what was answered is on record", told)

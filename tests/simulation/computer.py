@@ -94,7 +94,7 @@ class Disk:
         self._loop = loop
         self._rng = rng
         self._failing: dict[tuple[str, int], float] = {}
-        self.slow_until = self._hangs_until = 0.0
+        self.slow_until = self.hung_until = 0.0
         self.forgets_until = 0.0
         """Until when what is said to be on the disk is in its cache, and lost with the power."""
 
@@ -108,17 +108,17 @@ class Disk:
 
     def hang(self, seconds: float) -> None:
         """No commit comes back for so long."""
-        self._hangs_until = max(self._hangs_until, self._loop.time() + seconds)
+        self.hung_until = max(self.hung_until, self._loop.time() + seconds)
 
     def heal(self) -> None:
         """All is well."""
         self._failing.clear()
-        self.slow_until = self.forgets_until = self._hangs_until = 0.0
+        self.slow_until = self.forgets_until = self.hung_until = 0.0
 
     @property
     def hangs(self) -> float:
         """How long it gives no answer yet, seconds; 0 where it does."""
-        return max(0.0, self._hangs_until - self._loop.time())
+        return max(0.0, self.hung_until - self._loop.time())
 
     def check(self) -> None:
         """Raise what a commit raises now."""

@@ -80,10 +80,9 @@ class SmallFiles:
         return max(0.0, self.hangs_until - self.loop.time(), self.journal_hangs())
 
     @property
-    def takes_names(self) -> bool:
-        """Whether a file can be made on it."""
-        until = max(self.full_until, self.broken_until, self.read_only_until)
-        return not self.hangs and self.loop.time() >= until
+    def bad_until(self) -> float:
+        """Until when no file could be made on it, or none that the power leaves there."""
+        return max(self.full_until, self.broken_until, self.read_only_until, self.hangs_until, self.forgets_until)
 
     def forget_from_now_on(self, seconds: float) -> None:
         """What is synced from now on is only said to be."""

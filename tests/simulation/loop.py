@@ -44,6 +44,8 @@ class Process:
         """By signal."""
         self.tasks: list[SimTask] = []
         self.asleep = False
+        self.woke_s = 0.0
+        """When it last did."""
         self.terminated_s = math.inf
         """When it was first asked to end, seconds of the loop."""
         self.slept: list[Handle] = []
@@ -310,7 +312,7 @@ class SimLoop(asyncio.BaseEventLoop):
         heapq.heapify(self._due)
 
         def wake() -> None:
-            process.asleep = False
+            process.asleep, process.woke_s = False, self.time()
             self._ready.extend(process.slept)
             process.slept = []
 

@@ -55,6 +55,8 @@ ENDS_WITHIN_S = 25
 """So long an orderly end may take."""
 LOOK_S = 0.5
 """How the system stands is looked at so often, and after everything that it says."""
+MARKED_S = 2.0
+"""So long after a disk can take it, and the machine is awake, the mark of a journal that wasn't written is there."""
 APP_ID = DEFAULT_AUTHORIZATION.partition(":")[0]
 
 RAISED = ("actor crashed", "strategy raised", "a shadow agent crashed")
@@ -286,7 +288,8 @@ class World:
             self.recorded.end_life(self, orderly=False)
         service = self.service
         unwritten = service is not None and service.app.journal is not None and service.app.journal.trouble
-        marked = self.files.takes_names and not self.computer.disk.hangs
+        well_from = max(self.files.bad_until, self.computer.disk.hung_until, process.woke_s)
+        marked = self.loop.time() - well_from > MARKED_S
         if unwritten and marked and self.watch.state is TradingState.HALTED:
             self.watch.must_stand = TradingState.HALTED
         if self.computer.lose_process(torn=torn):

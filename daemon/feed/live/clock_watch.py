@@ -5,9 +5,9 @@ with the stamps of ticks (whole seconds, or finer; a delay only makes them look 
 answers. New risk is held from the start, and from every jump, until the venue confirms our time. Invariant: one
 source alone never moves our time; it is moved only while new risk is held, except that small steps of the wall clock
 are followed by one part in a thousand; and it never goes back. Where it would have to, by more than can be waited for,
-the process ends: the next one begins with the machine's time. What is done once a day waits until the venue has said
-that it is that day (`undated`), and where it says that our time is of another hour a session ends by the venue's
-(`apart_ns`).
+and the machine's clock is nearer, the process ends: the next one begins with that. What is done once a day waits until
+the venue has said that it is that day (`undated`), and where it says that our time is of another hour a session ends
+by the venue's (`apart_ns`).
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ class ClockWatch:
     def look(self) -> bool:
         """Compare; True where our time was set forward.
 
-        Raises `StartAgain` where it is far ahead of the venue's, and the machine's is right: a new start is.
+        Raises `StartAgain` where it is far ahead of the venue's, and the machine's is at most half as far from it: a
+        new start is nearer.
         """
         readings, limit = self._clock.readings, self._limit
         steady, wall_ns = readings.steady_ns(), readings.wall_ns()
@@ -176,10 +177,10 @@ class ClockWatch:
         if confirmed and other is None and self.undated in ("", UNDATED):
             self._agree()
         elif other is not None and not confirmed:
-            if other < -WAITED_FOR_NS and abs(wall - other) <= limit:
+            if other < -WAITED_FOR_NS and abs(wall - other) <= -other / 2:
                 raise StartAgain(
-                    f"the daemon's time is {-other / NS_PER_S:.0f} s ahead of the machine's and the venue's, as the "
-                    "machine's clock was when it started: a new start takes the right one"
+                    f"the daemon's time is {-other / NS_PER_S:.0f} s ahead of the venue's, as the machine's clock was "
+                    f"when it started, and the machine's is {_apart(wall - other)} it now: a new start takes that one"
                 )
             stepped = self._move(other)
         elif confirmed:

@@ -279,6 +279,15 @@ def test_profit_of_a_round_trip() -> None:
 FUTURE = "NSE:NIFTY26JANFUT"
 
 
+def test_derivatives_trade_in_whole_lots() -> None:
+    """Of an order of four lots so many, and what is left can be ordered still; less than a lot is no trade."""
+    exchange = make(None)
+    exchange.on_quote(FUTURE, Quote(last=D(100)))
+    order = taken(exchange, wanted(symbol=FUTURE, quantity=4 * 65), at_most=150)
+    assert (order.filled, order.status) == (2 * 65, Status.PENDING)
+    assert taken(exchange, wanted(symbol=FUTURE, quantity=65), at_most=64).filled == 0
+
+
 def test_an_order_above_the_freeze_quantity_stands_in_the_book_as_rejected() -> None:
     """As NSE does it: thrown out whole, whatever it would have closed; nor can an order be made so large."""
     exchange = make(None)

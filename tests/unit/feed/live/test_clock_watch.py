@@ -264,8 +264,31 @@ def test_a_start_hours_ahead_ends_once_the_machine_s_clock_is_set_right() -> Non
         "ahead of the venue's: it runs at half speed" in bench.watch.held
     )  # the machine is wrong: so would a start be
     bench.pass_by(0.25, wall_s=0.25 - 19_800)
-    with pytest.raises(StartAgain, match=r"time is 197\d\d s ahead of the machine's and the venue's"):
+    with pytest.raises(StartAgain, match=r"time is 197\d\d s ahead of the venue's, .* 0\.\d s (ahead of|behind) it"):
         bench.trade(6)
+
+
+@pytest.mark.parametrize("left_s", [7, -7, 4_000])
+def test_a_start_hours_ahead_ends_where_the_machine_s_clock_is_set_nearer_to_the_venue_s(left_s: int) -> None:
+    """And not where it still is hours off: a new start would be as well."""
+    bench = Bench(wrong_s=19_800)
+    bench.trade(5)
+    bench.answer(3)
+    bench.trade(60)
+    bench.pass_by(0.25, wall_s=0.25 - 4_000)
+    bench.trade(60)
+    bench.answer(3)
+    bench.trade(6)
+    assert bench.watch.held
+    bench.pass_by(0.25, wall_s=0.25 - 15_800 + left_s)
+
+    def go_on() -> None:
+        for _ in range(8):
+            bench.trade(6)
+            bench.answer()
+
+    with pytest.raises(StartAgain, match=r"ahead of the venue's, as the machine's clock was when it started"):
+        go_on()
 
 
 def test_a_late_feed_alone_is_no_reason_to_hold_or_to_move() -> None:
