@@ -309,6 +309,7 @@ class App:
         account, book, closing = self.account, self.risk.book, self.risk.closing
         account.flatten_reason, account.unsettled = closing.flatten_reason, dict(book.unsettled)
         account.closing, account.brackets = dict(closing.symbols), book.brackets
+        account.flattened = closing.flattened
         account.owed = dict(closing.owed.of)
         account.day, account.day_start_net, account.day_high = book.day, book.day_start_net, book.day_high
         taken = account.snapshot(self.plan.clock.now_ns() or account.last_ts)

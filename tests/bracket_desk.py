@@ -240,8 +240,9 @@ class BracketDesk:
         )  # fmt: skip
         book.brackets = account.brackets
         self.actor.restore(
-            account.state, account.flatten_reason, account.unsettled, account.closing, account.owed.values()
-        )
+            account.state, account.flatten_reason, account.unsettled, account.closing, account.owed.values(),
+            flattened=account.flattened,
+        )  # fmt: skip
         self.leaving.clear()
         self.at(last)
         self.pass_s(0.001)

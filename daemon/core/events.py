@@ -814,6 +814,8 @@ class AccountSnapshot(Event, frozen=True, gc=False):
     """The stop and target of what is held, by symbol."""
     owed: tuple[ExitOwed, ...] = ()
     """Strategies' exits that have to wait."""
+    flattened: str = ""
+    """Why everything was to be closed last, "" where a person said since that trading goes on."""
 
 
 class DayProfitPeaked(Event, frozen=True, gc=False):

@@ -56,7 +56,7 @@ from daemon.market.overnight import action_key
 from daemon.orders.book import Order, OrderBook, OrderState
 from daemon.portfolio.book import Portfolio
 from daemon.risk.brackets import Brackets
-from daemon.risk.closing import CARRIED_OVER, is_open
+from daemon.risk.closing import CARRIED_OVER, comes_late, is_open
 from daemon.risk.owed import takes_back
 
 log = structlog.get_logger("recovery")
@@ -96,6 +96,8 @@ class Account:
         self.state_who = ""
         self.barred_ts = 0
         self.flatten_reason = ""
+        self.flattened = ""
+        """Why everything was to be closed last, "" where a person said since that trading goes on."""
         self.closing: dict[str, str] = {}
         """Symbols that are being closed, and why, while all others are not."""
         self.owed: dict[str, ExitOwed] = {}
@@ -171,6 +173,7 @@ class Account:
             state_who=self.state_who,
             barred_ts=self.barred_ts,
             flatten_reason=self.flatten_reason,
+            flattened=self.flattened,
             closing=dict(self.closing),
             owed=tuple(self.owed.values()),
             day=self.day,
@@ -200,6 +203,9 @@ class Account:
                 self._roll(event.ts)
                 self.orders.apply(event)
                 self._book(event)
+                held = self.portfolio.quantity(event.symbol)
+                if self.flattened and comes_late(event, held, self.state):
+                    self.closing[event.symbol] = self.flattened
                 self._end_flattening()
                 if not self._is_open(event.symbol):
                     self.closing.pop(event.symbol, None)
@@ -314,13 +320,13 @@ class Account:
             case Resume():
                 self._on_word(event)
                 if not event.automatic:
-                    self.flatten_reason, self.closing = "", {}
+                    self.flatten_reason, self.flattened, self.closing = "", "", {}
                 self._enter(TradingState.ACTIVE, event, 0)
             case Reduce():
                 self._enter(TradingState.REDUCING, event, event.ts)
             case Flatten():
                 self._on_word(event)
-                self.flatten_reason = event.reason
+                self.flatten_reason = self.flattened = event.reason
                 active = self.state is TradingState.ACTIVE
                 self._enter(TradingState.REDUCING if active else self.state, event, event.ts)
 
@@ -361,6 +367,7 @@ class Account:
         self.state, self.state_reason, self.state_who = snapshot.state, snapshot.state_reason, snapshot.state_who
         self.barred_ts = snapshot.barred_ts
         self.flatten_reason, self.closing = snapshot.flatten_reason, dict(snapshot.closing)
+        self.flattened = snapshot.flattened
         self.owed = {owed.symbol: owed for owed in snapshot.owed}
         self.day, self.day_start_net, self.day_high = snapshot.day, snapshot.day_start_net, snapshot.day_high
         self.answered = {answer.order.key: answer for answer in snapshot.answered}

@@ -70,7 +70,10 @@ def resume_account(
     )  # fmt: skip
     risk.book.brackets = account.brackets
     risk.asked_off(order.intent.order_id for order in working if order.unwanted)
-    risk.restore(account.state, account.flatten_reason, account.unsettled, account.closing, account.owed.values())
+    risk.restore(
+        account.state, account.flatten_reason, account.unsettled, account.closing, account.owed.values(),
+        flattened=account.flattened,
+    )  # fmt: skip
     risk.held_over.restore(account.portfolio.closes())
     _await_actions(risk, execution, bars)
     for position in standing:

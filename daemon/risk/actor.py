@@ -202,7 +202,7 @@ class RiskActor(Actor):
         elif isinstance(event, Fill):
             intent = book.open_intent(event.order_id)
             book.on_fill(event)
-            self.closing.on_fill(event.symbol)
+            self.closing.on_fill(event)
             self._protector.on_fill(event, intent)
             self._unsettled.on_fill(event)
             self._protect(event.symbol, event.ts)
@@ -240,11 +240,11 @@ class RiskActor(Actor):
 
     def restore(
         self, state: TradingState, flatten_reason: str, unsettled: Mapping[str, str] | None = None,
-        closing: Mapping[str, str] | None = None, owed: Iterable[ExitOwed] = (),
+        closing: Mapping[str, str] | None = None, owed: Iterable[ExitOwed] = (), *, flattened: str = "",
     ) -> None:  # fmt: skip
         """Go on as an earlier process left it: the kill switch and an unfinished flattening survive."""
         self.book.state = state
-        self.closing.restore(flatten_reason, closing or {}, owed)
+        self.closing.restore(flatten_reason, flattened, closing or {}, owed)
         self._told_high = self.book.day_high
         for symbol, reason in (unsettled or {}).items():
             self.book.unsettle(symbol, reason, self.book.of(symbol).price)
@@ -525,7 +525,7 @@ class RiskActor(Actor):
         elif isinstance(event, Reduce):
             self._set_state(TradingState.REDUCING, event)
         elif isinstance(event, Flatten):
-            self.closing.flatten_reason = event.reason
+            self.closing.flatten_reason = self.closing.flattened = event.reason
             self._unsettled.settle_all(event)
             withheld = not self._exits_pass and not event.automatic  # a person wants what his halt held up
             if self.book.state is TradingState.ACTIVE or withheld:

@@ -23,12 +23,14 @@ from daemon.core.events import (
     ContractClosing,
     Event,
     ExitOwed,
+    Fill,
     OrderCancelled,
     OrderIntent,
     OrderRejected,
     Side,
     TradingState,
 )
+from daemon.core.ids import is_order_of_ours
 from daemon.risk.book import RiskBook
 from daemon.risk.expiry import ExpiryGuard
 from daemon.risk.intents import IntentBuilder
@@ -46,6 +48,15 @@ LEFT_BEHIND_NS: Final = 5 * NS_PER_S
 """An exit at market that hasn't traded for so long, while the price got worse, or at its protection, is left behind."""
 RESTS_AT_MOST: Final = 6
 """So often in a row an exit that rests at its protection is sent again; then it stays, for who goes loses his turn."""
+
+
+def comes_late(fill: Fill, position: int, state: TradingState) -> bool:
+    """Whether an order of ours, given up or called off, has opened or added to what is held while nothing may be.
+
+    `position`: with the fill.
+    """
+    grows = position * fill.side.sign > 0
+    return grows and state is not TradingState.ACTIVE and is_order_of_ours(fill.order_id)
 
 
 def is_open(position: int, working: Iterable[OrderIntent]) -> bool:
@@ -82,6 +93,8 @@ class Closing:
         self.retries = ExitRetries(self.owed)
         self.flatten_reason = ""
         """Why everything is being closed, "" where it isn't."""
+        self.flattened = ""
+        """Why everything was to be closed last, "" where a person said since that trading goes on."""
         self.symbols: dict[str, str] = {}
         """Symbols that are being closed, and why, while all others are not."""
         self._bare: dict[str, str] = {}
@@ -91,14 +104,16 @@ class Closing:
         self._taken_off: set[str] = set()
         self._left_behind: set[str] = set()
 
-    def restore(self, flatten_reason: str, symbols: Mapping[str, str], owed: Iterable[ExitOwed]) -> None:
+    def restore(
+        self, flatten_reason: str, flattened: str, symbols: Mapping[str, str], owed: Iterable[ExitOwed]
+    ) -> None:
         """Go on with what an earlier process was closing."""
-        self.flatten_reason, self.symbols = flatten_reason, dict(symbols)
+        self.flatten_reason, self.flattened, self.symbols = flatten_reason, flattened, dict(symbols)
         self.owed.restore(owed)
 
     def call_off(self) -> None:
         """A person has said that trading goes on; a contract that ends is closed all the same."""
-        self.flatten_reason, self.symbols, self._bare = "", {}, {}
+        self.flatten_reason, self.flattened, self.symbols, self._bare = "", "", {}, {}
 
     def why(self, symbol: str) -> str:
         """Why all that is held of a symbol is being closed, "" where it isn't."""
@@ -239,11 +254,18 @@ class Closing:
             check, limit, value = denial
             self.retries.note(symbol, f"{check}: {value}, where {limit} is right", now)
 
-    def on_fill(self, symbol: str) -> None:
-        """Something traded: what is closed by that needs no reason any more, which would close what is opened next."""
+    def on_fill(self, fill: Fill) -> None:
+        """Something traded: what is closed by that needs no reason any more, which would close what is opened next.
+
+        What comes late of an order from before everything was closed is closed, too.
+        """
+        symbol, position = fill.symbol, self._book.of(fill.symbol).position
         self.retries.forget(symbol)
         self._book.rested.pop(symbol, None)
-        self.owed.settle_done(symbol, self._book.of(symbol).position)
+        self.owed.settle_done(symbol, position)
+        if self.flattened and comes_late(fill, position, self._book.state):
+            log.warning("an order came late: it is closed", order=fill.order_id, symbol=symbol, reason=self.flattened)
+            self.symbols[symbol] = self.flattened
         if not self.is_open(symbol):
             self.symbols.pop(symbol, None)
             self._bare.pop(symbol, None)

@@ -30,6 +30,7 @@ from daemon.core.events import (
     OrderApproved,
     OrderCancelRequested,
     OrderDenied,
+    OrderRejected,
     OrderSent,
     PositionRestated,
     Reduce,
@@ -272,6 +273,24 @@ def test_flattening_ends_when_all_is_closed(path: Path) -> None:
         path.unlink(missing_ok=True)
         write(path, *events)
         assert recovered(path).flatten_reason == reason, events
+
+
+def test_what_comes_late_of_an_order_is_closed_by_the_next_process(path: Path) -> None:
+    """Everything was closed, and then one that was given up filled: also where a snapshot was taken between."""
+    late = intend("H695b3e48f83177L0000009", Side.BUY, ts=OPEN)
+    given_up = [late, OrderApproved(ts=OPEN, order_id=late.order_id), OrderSent(ts=OPEN, order_id=late.order_id)]
+    never = OrderRejected(ts=OPEN, order_id=late.order_id, code=0, reason="never arrived")
+    out = [Flatten(ts=OPEN, reason="out"), changed(TradingState.REDUCING)]
+    write(path, *given_up, *out, never)
+    snapshot = recovered(path).snapshot(OPEN + 1)
+    for events in ([*given_up, *out, never], [snapshot]):
+        path.unlink()
+        write(path, *events, fill_of(late))
+        account = recovered(path)
+        assert (account.flatten_reason, account.closing) == ("", {SBIN: "out"})
+        path.unlink()
+        write(path, *events, Resume(ts=OPEN + 1, reason="on"), fill_of(late))
+        assert recovered(path).closing == {}
 
 
 def test_who_gave_the_word_survives(path: Path) -> None:

@@ -341,6 +341,23 @@ def test_flatten_ends_when_nothing_is_left(desk: Desk) -> None:
     assert desk.tell(TimeAdvanced(ts=NOON + 2 * MINUTE)) == []
 
 
+@pytest.mark.parametrize(
+    ("order_id", "resumed", "closes"),
+    [("H695b3e48f83177L0000009", False, True), ("H695b3e48f83177L0000009", True, False), ("X9", False, False)],
+)
+def test_an_order_that_was_given_up_is_closed_when_it_comes_after_a_flatten(
+    desk: Desk, order_id: str, resumed: bool, closes: bool
+) -> None:
+    """The venue's book never showed it, and then it filled; what a person buys in the broker's app is his own."""
+    desk.tell(Flatten(ts=NOON, reason="enough"), TimeAdvanced(ts=NOON + MINUTE))
+    assert desk.actor.closing.flatten_reason == ""
+    if resumed:
+        desk.tell(Resume(ts=NOON + MINUTE, reason="go on"))
+    late = fill_of(msgspec.structs.replace(intend("T1", quantity=100, ts=NOON), order_id=order_id))
+    said = desk.tell(late, position_of(100), TimeAdvanced(ts=NOON + 2 * MINUTE))
+    assert closings(said) == [(SBIN, Side.SELL, 100, "enough")] * closes
+
+
 def loaded(*, closes: bool) -> ModelLoaded:
     """Another model was put in charge."""
     return ModelLoaded(
