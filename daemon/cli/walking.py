@@ -60,7 +60,7 @@ def train_walk_forward(
     from models.training.distributed import usable_device
     from models.training.progress import MetricsFile, watching
     from models.training.run import told
-    from models.training.walking import folds_of, judged, rounds_of, walk_forward, winner
+    from models.training.walking import folds_of, judged, rounds_of, walk_forward, winner, write_chosen
 
     _refuse_what_can_not_be(settings, out, device, workers, address)
     data, borders = _asked(settings, bars, when, border, columns)
@@ -92,7 +92,10 @@ def train_walk_forward(
     release = None
     if max(earned) > 0:  # a model that lost is no candidate for anything
         name = f"walk-{best.border.isoformat()}"
-        release = Store(out, hrm.network()).install(best.artifact, name, wall_ns(), lead=False)
+        chosen = walk / "candidate.safetensors"
+        write_chosen(best, folds[-1].after, chosen)
+        release = Store(out, hrm.network()).install(chosen, name, wall_ns(), lead=False)
+        chosen.unlink()
     _show(out, evaluation, subject, folds, earned, release, as_json=as_json)
 
 

@@ -16,6 +16,8 @@ from models.training.settings import Select, TrainingSettings
 
 VALIDATED: Final = "validated"
 """Under which a manifest's settings keep the first and last day that was validated on."""
+AMONG: Final = "chosen_among_others"
+"""As well, by which it was chosen of several models."""
 
 
 def chosen_span(manifest: Manifest) -> TrainingSpan | None:
@@ -24,6 +26,16 @@ def chosen_span(manifest: Manifest) -> TrainingSpan | None:
     if manifest.origin is None or not isinstance(training, Mapping) or training.get("select") != Select.BEST:
         return None
     return _kept(manifest.origin, VALIDATED)
+
+
+def known(manifest: Manifest) -> list[tuple[str, TrainingSpan]]:
+    """Days of recorded bars that a model was made or chosen by, each with how, in words that a date follows."""
+    among = _kept(manifest.origin, AMONG) if manifest.origin is not None else None
+    spans = {
+        "trained on": manifest.learned, "chosen by its validations on": chosen_span(manifest),
+        "chosen among others on": among,
+    }  # fmt: skip
+    return [(how, span) for how, span in spans.items() if span is not None]
 
 
 def begun_with(training: TrainingSettings) -> dict[str, Path]:
@@ -36,25 +48,30 @@ def refuse_known(training: TrainingSettings, border: str, judged: str) -> None:
     """Raise DataError where a start or a teacher knows days from the border on, which are no test of its pupil."""
     for key, artifact in begun_with(training).items():
         manifest = read_manifest(artifact)
-        for how, span in (("trained", manifest.learned), ("chosen by its validations", chosen_span(manifest))):
-            if span is not None and span.last >= border:
+        for how, span in known(manifest):
+            if span.last >= border:
                 raise DataError(
-                    f"training_params.{key}: {artifact} was {how} on {span.first} to {span.last}, and {judged} is "
+                    f"training_params.{key}: {artifact} was {how} {span.first} to {span.last}, and {judged} is "
                     "judged on what comes from there on; begin with one trained before it, or with none"
                 )
 
 
 def inheriting(made: Origin, training: TrainingSettings) -> Origin:
     """The origin of a model with the days that what it begins with knows."""
-    known = [read_manifest(artifact) for artifact in begun_with(training).values()]
-    return also_knowing(made, [span for one in known for span in (one.learned, chosen_span(one))])
+    artifacts = begun_with(training).values()
+    return also_knowing(made, [span for artifact in artifacts for _, span in known(read_manifest(artifact))])
 
 
 def also_knowing(made: Origin, spans: Iterable[TrainingSpan | None]) -> Origin:
     """The origin of a model that knows these days, too."""
-    if (known := _union((_kept(made, INHERITED), *spans))) is None:
+    if (union := _union((_kept(made, INHERITED), *spans))) is None:
         return made
-    return made.model_copy(update={"settings": {**made.settings, INHERITED: [known.first, known.last]}})
+    return made.model_copy(update={"settings": {**made.settings, INHERITED: [union.first, union.last]}})
+
+
+def chosen_among(made: Origin, first: str, last: str) -> Origin:
+    """The origin of a model that did best of several on these days."""
+    return made.model_copy(update={"settings": {**made.settings, AMONG: [first, last]}})
 
 
 def _kept(origin: Origin, key: str) -> TrainingSpan | None:

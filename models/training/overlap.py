@@ -11,7 +11,7 @@ from pathlib import Path
 from models.manifest import Manifest
 from models.training.errors import DataError
 from models.training.files import FileData, data_words, span_words
-from models.training.learned import chosen_span
+from models.training.learned import known
 from models.training.run import Data, SimulatedData, days_of
 from models.training.sessions import Sessions
 
@@ -23,8 +23,8 @@ def overlap(model: Path, manifest: Manifest, data: Data, judged: Sessions, seeds
     if not len(judged):
         return ""
     first, last = days_of(judged)
-    for how, span in (("trained on", manifest.learned), ("chosen by its validations on", chosen_span(manifest))):
-        if span is not None and first <= span.last and last >= span.first:
+    for how, span in known(manifest):
+        if first <= span.last and last >= span.first:
             learned = f"{model.name} was {how} {span.first} to {span.last}"
             return f"{learned}, and what {data_words(data)} is judged on has {span_words(judged)}"
     return ""

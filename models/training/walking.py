@@ -19,6 +19,7 @@ import numpy as np
 from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.errors import CheckpointError
+from models.export import convert
 from models.hrm import HRM
 from models.manifest import Manifest
 from models.training.batches import BatchSettings, Target, returns_between_fills
@@ -26,13 +27,13 @@ from models.training.checkpointing import fingerprint, forget, newest_state
 from models.training.errors import DataError, ResumeError, TrainingError
 from models.training.evaluate import EvaluationData
 from models.training.files import FileData, Schedule, border_ns, divided, scheduled
-from models.training.learned import begun_with, inheriting, refuse_known
+from models.training.learned import begun_with, chosen_among, inheriting, refuse_known
 from models.training.loss import costs_of
 from models.training.policy import follow, policies_by_depth
 from models.training.progress import MetricsFile, Observer, note
 from models.training.provenance import data_sha256, package_version
 from models.training.reference import pnl_bp
-from models.training.run import MODEL, model_of, origin, write_model
+from models.training.run import MODEL, days_of, model_of, origin, write_model
 from models.training.sessions import Sessions, join
 from models.training.settings import DeepSupervisionSettings, TrainingSettings
 from models.training.source import StoredSource
@@ -238,6 +239,15 @@ def winner(folds: Sequence[Fold], hrm: HRMSettings, training: TrainingSettings) 
         earned.append(float(pnl_bp(follow(deepest.actions), returns, cost).mean()))
     best = max(range(len(folds)), key=lambda i: (earned[i], i))
     return folds[best], earned
+
+
+def write_chosen(best: Fold, judged: Sessions, out: Path) -> None:
+    """Write a model that did best on ``judged``, and that says so: it is no test of it any more."""
+    origin = best.manifest.origin
+    if origin is None:
+        raise DataError(f"{best.artifact}: says of nothing what it was made of; train it anew")
+    knowing = best.manifest.model_copy(update={"origin": chosen_among(origin, *days_of(judged))})
+    convert(best.model, knowing, out, knowing.dtype)
 
 
 def _made_of(folder: Path) -> dict[str, object]:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from models.checkpoint import load_model
 from models.config import HRMSettings
 from models.training import walking
 from models.training.batches import Target
 from models.training.errors import DataError, TrainingError
 from models.training.files import FileData, Schedule, border_ns
+from models.training.learned import refuse_known
+from models.training.overlap import overlap
 from models.training.progress import NoteReport, Report
 from models.training.provenance import data_sha256
 from models.training.run import train
@@ -164,3 +168,24 @@ def test_a_part_that_is_sent_knows_the_same_past(sessions: Sessions) -> None:
         np.testing.assert_array_equal(sent.past(rows, most), part.past(rows, most))
         assert sent.chosen_from is not None
         assert len(sent.chosen_from[0]) <= len(part) * (most + 1)
+
+
+def test_who_was_chosen_by_days_is_not_judged_on_them(
+    data: FileData, sessions: Sessions, recipe: walking.Recipe, tmp_path: Path
+) -> None:
+    """The best of several did well on just these: its own file, and what begins with it, knows them, too."""
+    rounds = walking.windows_of(data, sessions, BORDERS)
+    walking.walk_forward(rounds, recipe, tmp_path / "walk", [])
+    first, last = walking.folds_of(rounds, tmp_path / "walk")
+    assert overlap(first.artifact, first.manifest, data, last.after) == ""
+    chosen = tmp_path / "chosen.safetensors"
+    walking.write_chosen(first, last.after, chosen)
+    model, manifest = load_model(chosen)
+    days = "was chosen among others on 2019-01-18 to 2019-01-25"
+    assert days in overlap(chosen, manifest, data, last.after)
+    assert "was trained on" in overlap(chosen, manifest, data, rounds[0].before)
+    assert all(torch.equal(model.state_dict()[name], one) for name, one in first.model.state_dict().items())
+    begins = recipe.training.model_copy(update={"start_from": chosen})
+    with pytest.raises(DataError, match=f"{days}, and it is judged on what comes from there on"):
+        refuse_known(begins, "2019-01-20", "it")
+    assert refuse_known(begins, "2019-01-26", "it") is None
