@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -47,15 +49,36 @@ def settings_and_logs(config: Path | None, overrides: list[str] | None, model: s
     return settings
 
 
-def check_out(folder: Path) -> None:
-    """Raise `UsageError` where nothing can be written into `folder`, which is made if missing; before hours of work."""
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Hold `folder`, which is made if missing, for hours of work; processes of one torchrun write together.
+
+    Raises `UsageError` where nothing can be written into it, or another command does.
+    """
     from daemon.core.errors import UsageError
     from daemon.core.files import check_folder
+    from daemon.core.locks import Held, let_go, take
 
+    lock = folder / ".writing"
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         check_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = None if os.environ.get("RANK", "0") != "0" else take(lock, 0o644)
     except OSError as error:
         raise UsageError(f"--out {folder}: can't be written ({error.strerror})") from None
+    except Held:
+        raise UsageError(
+            f"--out {folder}: another hrmd train or sweep writes into it; expected one at a time"
+        ) from None
+    try:
+        yield
+    finally:
+        if handle is not None:
+            let_go(lock, handle)
+        for place in missing:  # an empty one would look like work that was begun
+            with suppress(OSError):
+                place.rmdir()
 
 
 def naming(model: Path, key: str = "model_management.artifact") -> str:

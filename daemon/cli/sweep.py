@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.options import AsJson, Config, Overrides, check_out, print_json, settings_and_logs
+from daemon.cli.options import AsJson, Config, Overrides, print_json, settings_and_logs, writing_into
 from daemon.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def sweep(
         if value not in known:
             raise UsageError(f"--{name} {value}: expected one of {', '.join(known)}")
     parse_latency(latency)
-    check_out(out)
     settings = settings_and_logs(config, [*(overrides or []), "log.level=error"])
     played = Tapes(tapes, symbol or [], settings.feed.chunk_rows)
     _check_seeds(settings, param, model_seed or [])
@@ -68,11 +67,12 @@ def sweep(
         settings, tapes, params=param, symbols=symbol or [], windows=windows, seeds=model_seed or [], latency=latency,
         metric=metric, sampler=sampler, pruner=pruner, seed=seed, trials=trials,
     )  # fmt: skip
-    with ended_in_order(partial(typer.echo, err=True)), closing(fleet_of(address, workers)) as fleet:
-        made = Sweep(wanted, out / "study.sqlite")
-        rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
-    write_table(trials_table(rows), out / "trials.parquet")
-    write_sweep(out / "sweep.html", rows, made.tried(simulated=played.simulated))
+    with writing_into(out):
+        with ended_in_order(partial(typer.echo, err=True)), closing(fleet_of(address, workers)) as fleet:
+            made = Sweep(wanted, out / "study.sqlite")
+            rows = ranked(made.run(fleet, lambda so_far: _progress(ranked(so_far), made.trials)))
+        write_table(trials_table(rows), out / "trials.parquet")
+        write_sweep(out / "sweep.html", rows, made.tried(simulated=played.simulated))
     if said := alike(rows):
         typer.echo(said, err=as_json)
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from daemon.cli.options import INTERRUPTED, AsJson, Config, Overrides, check_out, print_json, settings_and_logs
+from daemon.cli.options import INTERRUPTED, AsJson, Config, Overrides, print_json, settings_and_logs, writing_into
 from daemon.core.errors import ArtifactError, UsageError
 from daemon.settings.shape_of_model import START
 from daemon.settings.tree import Settings
@@ -80,70 +80,70 @@ def train(
     from models.training.run import train as run_training
 
     settings = settings_and_logs(config, overrides, START)
-    check_out(out)
-    if walk_forward is not None:
-        from daemon.cli.walking import refuse_beside, train_walk_forward
+    with writing_into(out):
+        if walk_forward is not None:
+            from daemon.cli.walking import refuse_beside, train_walk_forward
 
-        refuse_beside(
-            {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None, "--intervals": bool(intervals),
-             "--sessions": sessions is not None, "--market": market != MARKETS[0]},
-            "which goes on by itself and trains on files of one interval",
-        )  # fmt: skip
-        train_walk_forward(
-            settings, bars or [], walk_forward, out, border, columns, device, workers, address, as_json=as_json
-        )
-        return 0
-    if workers != 1 or address is not None:
-        raise UsageError("--workers, --address: only with --walk-forward; one training on many cores is torchrun's")
-    data = training_data(settings, bars or [], market, sessions, border, intervals, columns)
-    if ppo is not None:
-        return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
-    try:
-        group, device = join_group(device)
-    except ModelError as error:
-        raise UsageError(str(error)) from None
-    observers: list[Observer] = []
-    try:
-        with ExitStack() as stack:
-            if group.rank == 0:
-                view: Observer = stack.enter_context(watching(Console(stderr=True)))
-                observers = [view, MetricsFile(out / "metrics.jsonl")]
-                if tensorboard:
-                    observers.append(stack.enter_context(closing(TensorBoardFiles(out / "tensorboard"))))
-            trained = run_training(
-                settings.hierarchical_reasoning_model,
-                settings.deep_supervision,
-                settings.training_params,
-                data,
-                out,
-                resume=resume,
-                observers=observers,
-                group=group,
-                device=device,
-                memory_limit_gb=settings.performance.memory_limit_gb,
+            refuse_beside(
+                {"--resume": resume, "--tensorboard": tensorboard, "--ppo": ppo is not None,
+                 "--intervals": bool(intervals), "--sessions": sessions is not None, "--market": market != MARKETS[0]},
+                "which goes on by itself and trains on files of one interval",
+            )  # fmt: skip
+            train_walk_forward(
+                settings, bars or [], walk_forward, out, border, columns, device, workers, address, as_json=as_json
             )
-    except ModelError as error:
-        raise ArtifactError(str(error)) from None
-    answer = {
-        "step": trained.result.step,
-        "finished": trained.artifact is not None,
-        "artifact": str(trained.artifact) if trained.artifact else None,
-        "sha256": trained.manifest.sha256 if trained.manifest else None,
-        "metrics": dict(trained.manifest.metrics) if trained.manifest else {},
-        "best_step": trained.result.best_step,
-        "best_bp": trained.result.best_bp,
-    }
-    if group.rank:
-        pass  # the first of the processes says it for all
-    elif as_json:
-        print_json(answer)
-    elif trained.artifact is not None:
-        said = f"wrote {trained.artifact}{_said_best(trained.result)}"
-        chosen = bool(bars) and settings.training_params.select == "best"
-        typer.echo(f"{said}; {_next(bars, trained.artifact, border, chosen=chosen)}")
-    else:
-        typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
-    return 0 if trained.artifact is not None else INTERRUPTED
+            return 0
+        if workers != 1 or address is not None:
+            raise UsageError("--workers, --address: only with --walk-forward; one training on many cores is torchrun's")
+        data = training_data(settings, bars or [], market, sessions, border, intervals, columns)
+        if ppo is not None:
+            return _ppo(settings, data, ppo, out / "ppo.safetensors", as_json)
+        try:
+            group, device = join_group(device)
+        except ModelError as error:
+            raise UsageError(str(error)) from None
+        observers: list[Observer] = []
+        try:
+            with ExitStack() as stack:
+                if group.rank == 0:
+                    view: Observer = stack.enter_context(watching(Console(stderr=True)))
+                    observers = [view, MetricsFile(out / "metrics.jsonl")]
+                    if tensorboard:
+                        observers.append(stack.enter_context(closing(TensorBoardFiles(out / "tensorboard"))))
+                trained = run_training(
+                    settings.hierarchical_reasoning_model,
+                    settings.deep_supervision,
+                    settings.training_params,
+                    data,
+                    out,
+                    resume=resume,
+                    observers=observers,
+                    group=group,
+                    device=device,
+                    memory_limit_gb=settings.performance.memory_limit_gb,
+                )
+        except ModelError as error:
+            raise ArtifactError(str(error)) from None
+        answer = {
+            "step": trained.result.step,
+            "finished": trained.artifact is not None,
+            "artifact": str(trained.artifact) if trained.artifact else None,
+            "sha256": trained.manifest.sha256 if trained.manifest else None,
+            "metrics": dict(trained.manifest.metrics) if trained.manifest else {},
+            "best_step": trained.result.best_step,
+            "best_bp": trained.result.best_bp,
+        }
+        if group.rank:
+            pass  # the first of the processes says it for all
+        elif as_json:
+            print_json(answer)
+        elif trained.artifact is not None:
+            said = f"wrote {trained.artifact}{_said_best(trained.result)}"
+            chosen = bool(bars) and settings.training_params.select == "best"
+            typer.echo(f"{said}; {_next(bars, trained.artifact, border, chosen=chosen)}")
+        else:
+            typer.echo(f"stopped at step {trained.result.step}; continue with --resume")
+        return 0 if trained.artifact is not None else INTERRUPTED
 
 
 def _said_best(result: TrainResult) -> str:

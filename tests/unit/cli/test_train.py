@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.cli import main
+from daemon.cli.options import writing_into
 from daemon.cli.train import training_data
 from daemon.core.clock import ReplayClock
 from daemon.market.calendar import ist_ns
@@ -23,7 +24,7 @@ from daemon.strategy.store import Store
 from models.checkpoint import load_model
 from models.training.adjusting import Action
 from models.training.files import FileData
-from tests.samples import SBIN, settings_of
+from tests.samples import SBIN, settings_of, wave, write_tape
 from tests.unit.models.training.test_sources import bars_of
 
 Capture = pytest.CaptureFixture[str]
@@ -149,6 +150,22 @@ def test_options_that_cannot_be_meant(arguments: tuple[str, ...], said: str, tmp
     assert call("train", "--out", str(tmp_path), *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize("words", [("train",), ("sweep", "TAPE", "--param", "risk.max_order_quantity=5,9")])
+def test_a_folder_that_another_command_writes_into(words: tuple[str, ...], tmp_path: Path, capsys: Capture) -> None:
+    """Two would write over each other's checkpoints; of one that was killed only a file is left."""
+    tape = write_tape(tmp_path / "wave.parquet", *wave(30, every_s=5))
+    out = tmp_path / "out"
+    with writing_into(out):
+        assert call(*(word.replace("TAPE", str(tape)) for word in words), "--out", str(out)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: --out {out}: another hrmd train or sweep writes into it; expected one at a time"
+    assert not (out / ".writing").exists()
+    out.mkdir()
+    (out / ".writing").touch()
+    with writing_into(out):
+        pass
 
 
 @pytest.mark.slow
