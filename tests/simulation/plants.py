@@ -199,6 +199,7 @@ PLANTS: dict[str, tuple[type, str, Wrong]] = {
     "one_after_the_other": (ControlServer, "_carried_out", _one_after_the_other),
     "fills_not_told": (Stream, "put", _but_told_fills),
     "a_token_is_read_once": (TokenKeeper, "_take", _once_only),
+    "ends_without_its_stop": (RiskActor, "unfinished", _nothing),
 }
 """Name: (class, method, what is put in its place)."""
 

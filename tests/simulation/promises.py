@@ -102,9 +102,13 @@ def _what_is_cancelled_is_taken_off(world: World) -> None:
             watch.breaks("what is cancelled is taken off", told)
 
 
-def at_its_end(world: World) -> None:
+def at_its_end(world: World, service: Service) -> None:
     """A daemon that says that it ended well has left nothing of its own to work, but what protects a position."""
     watch = world.watch
+    for symbol in world.plan.symbols:
+        bare = _bare(world, service, symbol)
+        if bare and not _leaves_alone(service, symbol):
+            watch.breaks("an end leaves no position without its stop", bare)
     if not world.settings.execution.cancel_on_shutdown:
         return
     for order in world.venue.exchange.orders.values():
@@ -113,6 +117,13 @@ def at_its_end(world: World) -> None:
             watch.breaks(
                 "an end leaves nothing of ours to work", f"{order.wanted.tag} works, and nothing was said of it"
             )
+
+
+def _leaves_alone(service: Service, symbol: str) -> bool:
+    """Whether nothing is placed of a symbol now, or it is to be closed; nothing trades outside a session."""
+    risk, now = service.app.risk, service.app.plan.clock.now_ns()
+    forbidden = not risk._exits_pass or symbol in risk.book.unsettled or bool(risk.book.halted)
+    return forbidden or not risk._in_session(now) or bool(risk._why_closing(symbol, now))
 
 
 def unquiet(world: World) -> Iterator[tuple[str, str]]:
@@ -172,26 +183,38 @@ def _ours_are_the_venues(world: World, service: Service) -> Iterator[tuple[str, 
 
 def _protected(world: World, service: Service) -> Iterator[tuple[str, str]]:
     """A stop for all that is to have one, and none, and no target, without a position or for more of it."""
-    book, exchange = service.app.risk.book, world.venue.exchange
     for symbol in world.plan.symbols:
-        net, bracket = exchange.ledger.net(symbol), book.brackets.of.get(symbol)
-        legs: Counter[str] = Counter()
-        others = 0
-        for order in exchange.orders.values():
-            if order.status is not Status.PENDING or order.wanted.symbol != symbol:
-                continue
-            intent = world.watch.intents.get(order.wanted.tag)
-            closes = net * order.wanted.side.sign < 0
-            if intent is not None and intent.strategy == PROTECTION:
-                legs[intent.reason if closes else "wrong"] += order.remaining
-            elif closes:
-                others += order.remaining
-        stops = bracket is not None and bracket.stop is not None and not bracket.stray and not world.stage.ends_s
-        due = max(0, abs(net) - others) if stops else 0
+        net, legs, _ = _at_the_venue(world, symbol)
         if legs["wrong"] or max(legs.values(), default=0) > abs(net):
             yield "no stop without its position", f"{symbol}: {net} held, {dict(legs)} at the venue"
-        elif legs["stop"] < due:
-            yield "no position without its stop", f"{symbol}: {net} held, {others} closing, {dict(legs)}, {bracket}"
+        elif bare := _bare(world, service, symbol):
+            yield "no position without its stop", bare
+
+
+def _bare(world: World, service: Service, symbol: str) -> str:
+    """What of a symbol is to have a stop, and has none at the venue, "" for nothing."""
+    bracket = service.app.risk.book.brackets.of.get(symbol)
+    net, legs, others = _at_the_venue(world, symbol)
+    stops = bracket is not None and bracket.stop is not None and not bracket.stray and not world.stage.ends_s
+    if not stops or legs["stop"] >= abs(net) - others:
+        return ""
+    return f"{symbol}: {net} held, {others} closing, {dict(legs)}, {bracket}"
+
+
+def _at_the_venue(world: World, symbol: str) -> tuple[int, Counter[str], int]:
+    """What is held (signed), what stops and targets of ours are for, and what all others would close."""
+    exchange = world.venue.exchange
+    net, legs, others = exchange.ledger.net(symbol), Counter[str](), 0
+    for order in exchange.orders.values():
+        if order.status is not Status.PENDING or order.wanted.symbol != symbol:
+            continue
+        intent = world.watch.intents.get(order.wanted.tag)
+        closes = net * order.wanted.side.sign < 0
+        if intent is not None and intent.strategy == PROTECTION:
+            legs[intent.reason if closes else "wrong"] += order.remaining
+        elif closes:
+            others += order.remaining
+    return net, legs, others
 
 
 def _succession(world: World, app: App) -> Iterator[tuple[str, str]]:

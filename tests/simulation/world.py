@@ -254,7 +254,7 @@ class World:
             await service.run()
             self.ends["orderly"] += 1
             self.watch.end_life()
-            at_its_end(self)
+            at_its_end(self, service)
         except HrmdError as error:
             self._check_end(error)
             self.ends["fault"] += 1
