@@ -16,6 +16,7 @@ import numpy as np
 
 from daemon.core.events import (
     SETTLEMENT,
+    Action,
     Bar,
     Decision,
     Event,
@@ -43,6 +44,7 @@ from daemon.report.summary import (
     Run,
     TickCounts,
 )
+from daemon.report.text import whole
 from daemon.report.trades import ZERO, Trade, TradeBook
 
 TALLIED: tuple[type[Event], ...] = (
@@ -107,6 +109,12 @@ class Tally:
         self._spans: dict[tuple[str, str], PriceSpan] = {}
         self._settled: dict[str, str] = {}
         """By order id, what the exchange made of contracts that ended."""
+
+    def wanted_nothing(self) -> str:
+        """What has to be said where no decision asked for a trade, "" where one did, or none was made."""
+        if set(self._actions) != {Action.HOLD.name}:
+            return ""
+        return f"no decision wanted a trade: {whole(self._actions.total())} times HOLD"
 
     def carry(self, symbol: str, quantity: int, average_price: Decimal, mark: Decimal, entry_ts: int) -> None:
         """Begin with a position (`quantity` signed) from before, which was worth `mark` rupees a unit."""

@@ -86,6 +86,17 @@ def test_a_strategy_that_does_not_reason_has_no_metrics() -> None:
     assert metrics.inference_ms is None
 
 
+def test_a_run_in_which_nothing_was_wanted_says_so() -> None:
+    """A result of nothing is the strategy's own; not where one decision wanted something, or none was made."""
+    tally = Tally()
+    assert tally.wanted_nothing() == ""
+    for ts in range(1, 1201):
+        tally.record(decision(ts, "A"))
+    assert tally.wanted_nothing() == "no decision wanted a trade: 1,200 times HOLD"
+    tally.record(decision(1201, "A", Action.SELL_SHORT))
+    assert tally.wanted_nothing() == ""
+
+
 def test_a_trade_belongs_to_the_regime_it_was_entered_in() -> None:
     """Entered while trending, closed while ranging, reversed into volatile: each trade counts where it began."""
     tally = Tally()
