@@ -352,19 +352,32 @@ def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:
 
 
 def _over_a_night(trades: Sequence[Trade], described: Described) -> list[str]:
-    """Shares that went from one day into another: they are charged as if they had been sold on the day."""
-    over = [
-        trade for trade in trades
-        if described.kind_of(trade.symbol) is Kind.EQUITY and india_day(trade.entry_ts) < india_day(trade.exit_ts)
-    ]  # fmt: skip
-    if not over:
-        return []
-    first, many = over[0], f"{len(over)} trades" if len(over) > 1 else "1 trade"
-    return [
-        f"{many} in shares went over a night (the first: {first.direction} {whole(first.quantity)} {first.symbol}, "
-        f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)}), charged as within a day: delivered shares pay "
-        "STT of 0.1 % on both sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
-    ]
+    """Trades that went from one day into another, though everything is closed before a session's end."""
+    shares: list[Trade] = []
+    contracts: list[Trade] = []
+    for trade in trades:
+        if india_day(trade.entry_ts) < india_day(trade.exit_ts):
+            (shares if described.kind_of(trade.symbol) is Kind.EQUITY else contracts).append(trade)
+    said = []
+    if shares:
+        said.append(
+            f"{_nights(shares, 'in shares')}, charged as within a day: delivered shares pay STT of 0.1 % on both "
+            "sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
+        )
+    if contracts:
+        said.append(
+            f"{_nights(contracts, 'in contracts')}: they were to be closed before the session's end, and weren't (had "
+            "the tape's day ended?); what the night brought is not the strategy's"
+        )
+    return said
+
+
+def _nights(trades: Sequence[Trade], what: str) -> str:
+    first, many = trades[0], f"{len(trades)} trades" if len(trades) > 1 else "1 trade"
+    return (
+        f"{many} {what} went over a night (the first: {first.direction} {whole(first.quantity)} {first.symbol}, "
+        f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)})"
+    )
 
 
 def _known(described: Described, spans: list[Span]) -> str:
