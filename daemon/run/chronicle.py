@@ -118,7 +118,8 @@ class Chronicle:
         self._thin = ThinBars()
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
-        self._bars = 0
+        self._bars = self._bars_before = 0
+        """Heard since the newest count of a run's, and of what came before that."""
         self._bars_of_volume = self._without_volume = 0
         """Bars of what has a volume, and those of them in which the price moved and it didn't."""
         self._day = -1
@@ -162,6 +163,8 @@ class Chronicle:
             self._interrupted, self._stopped_ts = event.reason, event.ts
         elif isinstance(event, RunCounted):
             self._counted.append(event)
+            self._bars_before += max(event.bars, self._bars)  # a run that wasn't counted may have told the more of them
+            self._bars = 0
 
     def _on_bar(self, bar: Bar) -> None:
         self._bars += 1
@@ -210,9 +213,8 @@ class Chronicle:
         ruin = self._curve.ruin
         ruined_ts = None if ruin is None else ruin[0]
         summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held, ruined_ts)
-        bars = sum(one.bars for one in self._counted) or self._bars
         deciders = {name: one.decisions for name, one in self._deciders.items()}
-        return msgspec.structs.replace(summary, shadow=shadow, bars=bars, deciders=deciders)
+        return msgspec.structs.replace(summary, shadow=shadow, bars=self._bars_before + self._bars, deciders=deciders)
 
     def _depth(self) -> int:
         if "hrm" not in (self._settings.strategy.name, *self._deciders):
