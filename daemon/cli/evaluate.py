@@ -66,7 +66,7 @@ def evaluate(
 
     from daemon.bars.complexity_of_sessions import as_live
     from daemon.cli.walking import asked_of, evaluate_walk_forward, fleet_for, refuse_beside
-    from daemon.report.evaluation import Subject, write_page
+    from daemon.report.evaluation import Subject, write_evaluation
     from daemon.report.shell import check_page
     from models.checkpoint import load_model
     from models.errors import InvalidOutput, ModelError
@@ -148,7 +148,7 @@ def evaluate(
         simulated=isinstance(wanted, SimulatedData),
     )
     if report is not None:
-        write_page(evaluation, subject, report / "evaluation.html")
+        write_evaluation(evaluation, subject, report / "evaluation.html")
     if as_json:
         print_json({**document(evaluation), "subject": subject})
         return

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.options import AsJson, Config, Overrides, print_json, run_loop, settings_and_logs
-from daemon.core.errors import UsageError
+from daemon.core.errors import TapeError, UsageError
 from daemon.report.tables import show, table, terminal
 from daemon.run.log import without_waiting
 from daemon.run.process import on_ending
@@ -57,8 +57,9 @@ def seal_left(
     if directory is not None and not directory.is_dir():
         raise UsageError(f"{directory}: no such directory; expected the one that feed.record.path names")
     named, directory = directory, settings.feed.record.path if directory is None else directory
+    failed: list[str] = []
     try:
-        done = _seal_all(directory) if directory.is_dir() else []
+        done = _seal_all(directory, failed) if directory.is_dir() else []
     except RecordedElsewhere:
         if not if_free:
             raise
@@ -66,23 +67,31 @@ def seal_left(
         done = []
     else:
         ours = named is None or named.resolve() == settings.feed.record.path.resolve()
-        if not done and not ours and not is_recording(directory):
+        if not done and not failed and not ours and not is_recording(directory):
             raise UsageError(f"{named}: nothing was ever recorded there; expected the one that feed.record.path names")
     if as_json:
         print_json(done)
-    elif not done:
+    elif not done and not failed:
         terminal().print(f"{directory}: there is nothing to seal")
-    else:
+    elif done:
         _print_sealed(done)
+    if failed:
+        raise TapeError(f"{', '.join(failed)}: not sealed, the reels are kept")
     return 0
 
 
-def _seal_all(directory: Path) -> list[Sealed]:
-    held = RecordedDirectory(directory)
+def _seal_all(directory: Path, failed: list[str]) -> list[Sealed]:
+    """Every day by itself: one that can't be sealed, and why, is added to `failed`."""
+    held, done = RecordedDirectory(directory), []
     try:
-        return [seal(directory, day, reels) for day, reels in reels_by_day(directory).items()]
+        for day, reels in reels_by_day(directory).items():
+            try:
+                done.append(seal(directory, day, reels))
+            except (TapeError, OSError) as error:
+                failed.append(f"{day} ({error})")
     finally:
         held.release()
+    return done
 
 
 def _print_sealed(done: Sequence[Sealed]) -> None:

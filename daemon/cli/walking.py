@@ -54,7 +54,7 @@ def train_walk_forward(
     """Train once a border, score all parts as one, and put the winner into the store of models in `out`."""
     import torch
 
-    from daemon.report.evaluation import write_page
+    from daemon.report.evaluation import write_evaluation
     from daemon.run.walking import recipe_of, train_all
     from models.errors import ModelError
     from models.training.distributed import usable_device
@@ -88,7 +88,7 @@ def train_walk_forward(
         except ModelError as error:
             raise ArtifactError(str(error)) from None
     subject = _subject(out, len(folds), data, found)
-    write_page(evaluation, subject, out / "evaluation.html")
+    write_evaluation(evaluation, subject, out / "evaluation.html")
     release = None
     if max(earned) > 0:  # a model that lost is no candidate for anything
         name = f"walk-{best.border.isoformat()}"
@@ -107,7 +107,7 @@ def evaluate_walk_forward(
     import torch
 
     from daemon.bars.complexity_of_sessions import as_live
-    from daemon.report.evaluation import write_page
+    from daemon.report.evaluation import write_evaluation
     from models.errors import ModelError
     from models.training.files import FileData
     from models.training.overlap import overlap, refuse_overlap
@@ -143,7 +143,7 @@ def evaluate_walk_forward(
             raise ArtifactError(str(error)) from None
     subject = _subject(folder, len(artifacts), data, found)
     if report is not None:
-        write_page(evaluation, subject, report / "evaluation.html")
+        write_evaluation(evaluation, subject, report / "evaluation.html")
     if as_json:
         models = [{"border": day.isoformat(), "artifact": str(artifact)} for day, artifact in artifacts.items()]
         print_json({**document(evaluation), "subject": subject, "models": models})

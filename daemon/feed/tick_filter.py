@@ -298,6 +298,8 @@ class _Ticks:
 
     def _repeats(self, i: int, row: tuple[int, ...]) -> bool:
         place = i if isinstance(self.group, slice) else self.group[i]
+        if _are_trades(self._bits[0][place], self._bits[1][place]):
+            return False
         return bool(row) and all(bits[place] == value for bits, value in zip(self._bits, row, strict=True))
 
     def walk(self, stream: _Stream) -> NDArray[np.int8]:
@@ -384,6 +386,8 @@ class _Ticks:
         """Rows whose every column equals the previous good row's (which, if itself a repetition, equals its own)."""
         same = good & (self.price == reference) & (self.ts == _at(self.ts, previous, stream.ts))
         rows = np.flatnonzero(same)
+        places = self.at(rows)
+        rows = rows[~_are_trades(self._bits[0][places], self._bits[1][places])]
         opening = rows[:1][previous[rows[:1]] < 0]  # its predecessor came in an earlier batch
         rows = rows[len(opening) :]
         before = previous[rows]
@@ -392,6 +396,11 @@ class _Ticks:
                 equal = bits[self.at(rows)] == bits[self.at(before)]
                 rows, before = rows[equal], before[equal]
         return np.concatenate([opening[[self._repeats(int(i), stream.row) for i in opening]], rows])
+
+
+def _are_trades(volume: Any, last_qty: Any) -> Any:
+    """Whether ticks tell of single trades, with no day's total by which one that is told twice would be known."""
+    return (volume < 0) & (last_qty > 0)
 
 
 def _last_before(good: Mask) -> Rows:

@@ -43,7 +43,8 @@ _NSE: Final = "EQ|BE|BZ|E1|SM|ST|SZ|RR|IV"
 _BSE: Final = "A|B|E|IF|M|MS|MT|P|T|TS|X|XT|Z|ZP"
 _SERIES: Final = re.compile(rf"(?P<name>[A-Z0-9][A-Z0-9&-]*)-(?:{_NSE}|{_BSE})")
 """Of shares; RR, IV and IF of units of real estate and infrastructure trusts, traded and taxed as they are."""
-_BARE: Final = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,19}")
+_BARE: Final = re.compile(r"(?!.*-I{1,3}$)[A-Z0-9][A-Z0-9&-]{0,19}")
+"""But for a vendor's nearest, next and far future: NIFTY-I, NIFTY-II, NIFTY-III."""
 
 
 @lru_cache(maxsize=4096)
@@ -448,7 +449,7 @@ class InstrumentBook:
             return Kind.FUTURE
         if OPTION.fullmatch(body):
             return Kind.OPTION
-        if _SERIES.fullmatch(body) or (bare and _BARE.fullmatch(body)):
+        if _SERIES.fullmatch(body) or (bare and _BARE.fullmatch(body) and body not in CURRENCIES):
             return Kind.EQUITY
         return None
 

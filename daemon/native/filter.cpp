@@ -185,7 +185,7 @@ int64_t hrmd_filter(int64_t n, void* code_, void* ts_event_, void* ts_recv_, voi
       verdict = BAD_PRICE;
     } else if (tick.ts < s.ts) {
       verdict = BACKWARD_TIME;
-    } else if (tick.ts == s.ts && tick.price == s.price && s.has_row) {
+    } else if (tick.ts == s.ts && tick.price == s.price && s.has_row && !(tick.volume < 0 && tick.last_qty > 0)) {
       const int64_t last = s.newest;
       if (last < 0 || (volume[i] == volume[last] && last_qty[i] == last_qty[last])) {  // most differ here already
         int64_t row[COMPARED];

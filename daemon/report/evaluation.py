@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from daemon.core.errors import UsageError
-from daemon.report.shell import banners, card, document, meter, table, toned
+from daemon.report.shell import banners, card, document, meter, table, toned, write_page
 from daemon.report.text import counted, percent, whole
 from models.training.pages import (
     FAMILY_HEADS,
@@ -53,13 +52,9 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.models} on {self.on}"
 
 
-def write_page(evaluation: Evaluation, subject: Subject, path: Path) -> None:
+def write_evaluation(evaluation: Evaluation, subject: Subject, path: Path) -> None:
     """Write the page to `path`, whose directory is made. Raises `UsageError` where that can't be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(evaluation, subject), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
+    write_page(path, render(evaluation, subject), path)
 
 
 def render(evaluation: Evaluation, subject: Subject) -> str:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from daemon.core.errors import UsageError
 from daemon.report import fragments, sides
 from daemon.report.page import Shown, as_block, page_data
-from daemon.report.shell import ATTRIBUTION, CHARTS, asset, card, document
+from daemon.report.shell import ATTRIBUTION, CHARTS, asset, card, document, write_page
 from daemon.report.summary import ReplaySummary
 from daemon.report.text import rupees
 
@@ -19,11 +18,7 @@ from daemon.report.text import rupees
 def write_report(directory: Path, summary: ReplaySummary, shown: Shown) -> Path:
     """Write `directory/index.html` (made if missing) and return its path; raises `UsageError` where that can't be."""
     path = directory / "index.html"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(summary, shown), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"report {directory}: can't be written ({error.strerror})") from None
+    write_page(path, render(summary, shown), directory)
     return path
 
 

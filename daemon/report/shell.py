@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import errno
 import hashlib
+import os
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
 from daemon.core.errors import UsageError
-from daemon.core.files import check_folder
+from daemon.core.files import check_folder, resolved
 
 CHARTS = "lightweight-charts.js"
 ATTRIBUTION = (
@@ -33,6 +34,21 @@ def check_page(path: Path) -> None:
             raise IsADirectoryError(errno.EISDIR, f"its {path.name} is a directory")
     except OSError as error:
         raise UsageError(f"report {path.parent}: can't be written ({error.strerror})") from None
+
+
+def write_page(path: Path, text: str, named: Path) -> None:
+    """Put a page at `path`, whole or not at all; raises `UsageError` with what the user `named` where that can't be."""
+    target = resolved(path)
+    fresh = target.with_name(f".{target.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            os.replace(fresh, target)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"report {named}: can't be written ({error.strerror})") from None
 
 
 def asset(name: str) -> str:

@@ -16,8 +16,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.core.errors import UsageError
-from daemon.report.shell import banners, card, document, table, toned
+from daemon.report.shell import banners, card, document, table, toned, write_page
 from daemon.report.terminal import FEW_SESSIONS
 from daemon.report.text import counted, percent, ratio, rupees, signed_rupees, whole
 
@@ -88,10 +87,7 @@ def alike(rows: Sequence[TrialRow]) -> str:
 
 def write_sweep(path: Path, ranked: Sequence[TrialRow], tried: Tried) -> None:
     """Write the page. Raises `UsageError` where that can't be."""
-    try:
-        path.write_text(render(ranked, tried), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"report {path}: can't be written ({error.strerror})") from None
+    write_page(path, render(ranked, tried), path)
 
 
 def render(ranked: Sequence[TrialRow], tried: Tried) -> str:

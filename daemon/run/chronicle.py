@@ -118,7 +118,8 @@ class Chronicle:
         self._thin = ThinBars()
         self._sessions: dict[dt.date, Span] = {}
         self._counted: list[RunCounted] = []
-        self._bars = 0
+        self._bars = self._bars_before = 0
+        """Heard since the newest count of a run's, and of what came before that."""
         self._bars_of_volume = self._without_volume = 0
         """Bars of what has a volume, and those of them in which the price moved and it didn't."""
         self._day = -1
@@ -162,6 +163,8 @@ class Chronicle:
             self._interrupted, self._stopped_ts = event.reason, event.ts
         elif isinstance(event, RunCounted):
             self._counted.append(event)
+            self._bars_before += max(event.bars, self._bars)  # a run that wasn't counted may have told the more of them
+            self._bars = 0
 
     def _on_bar(self, bar: Bar) -> None:
         self._bars += 1
@@ -210,9 +213,8 @@ class Chronicle:
         ruin = self._curve.ruin
         ruined_ts = None if ruin is None else ruin[0]
         summary = self.tally.summary(run, ticks, equity, self._spans(), wall_s, held, ruined_ts)
-        bars = sum(one.bars for one in self._counted) or self._bars
         deciders = {name: one.decisions for name, one in self._deciders.items()}
-        return msgspec.structs.replace(summary, shadow=shadow, bars=bars, deciders=deciders)
+        return msgspec.structs.replace(summary, shadow=shadow, bars=self._bars_before + self._bars, deciders=deciders)
 
     def _depth(self) -> int:
         if "hrm" not in (self._settings.strategy.name, *self._deciders):
@@ -353,19 +355,32 @@ def _not_built(intervals: Iterable[str], made_of: str) -> list[str]:
 
 
 def _over_a_night(trades: Sequence[Trade], described: Described) -> list[str]:
-    """Shares that went from one day into another: they are charged as if they had been sold on the day."""
-    over = [
-        trade for trade in trades
-        if described.kind_of(trade.symbol) is Kind.EQUITY and india_day(trade.entry_ts) < india_day(trade.exit_ts)
-    ]  # fmt: skip
-    if not over:
-        return []
-    first, many = over[0], f"{len(over)} trades" if len(over) > 1 else "1 trade"
-    return [
-        f"{many} in shares went over a night (the first: {first.direction} {whole(first.quantity)} {first.symbol}, "
-        f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)}), charged as within a day: delivered shares pay "
-        "STT of 0.1 % on both sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
-    ]
+    """Trades that went from one day into another, though everything is closed before a session's end."""
+    shares: list[Trade] = []
+    contracts: list[Trade] = []
+    for trade in trades:
+        if india_day(trade.entry_ts) < india_day(trade.exit_ts):
+            (shares if described.kind_of(trade.symbol) is Kind.EQUITY else contracts).append(trade)
+    said = []
+    if shares:
+        said.append(
+            f"{_nights(shares, 'in shares')}, charged as within a day: delivered shares pay STT of 0.1 % on both "
+            "sides, short ones can't be delivered, and a broker closes INTRADAY positions on the day"
+        )
+    if contracts:
+        said.append(
+            f"{_nights(contracts, 'in contracts')}: they were to be closed before the session's end, and weren't (had "
+            "the tape's day ended?); what the night brought is not the strategy's"
+        )
+    return said
+
+
+def _nights(trades: Sequence[Trade], what: str) -> str:
+    first, many = trades[0], f"{len(trades)} trades" if len(trades) > 1 else "1 trade"
+    return (
+        f"{many} {what} went over a night (the first: {first.direction} {whole(first.quantity)} {first.symbol}, "
+        f"{ist_date(first.entry_ts)} to {ist_date(first.exit_ts)})"
+    )
 
 
 def _known(described: Described, spans: list[Span]) -> str:

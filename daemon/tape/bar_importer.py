@@ -127,6 +127,9 @@ def import_bars(
     judged = _Judged(rows, sources, tuple(codes), interval, calendar or MarketCalendar(), by_end)
     judged.leave_out_false(instruments or InstrumentBook(MarketSettings()))
     bars = judged.bars()
+    for path, file in zip(sources, files, strict=True):
+        judged.left_out += file.source.skipped
+        judged.first = {reason: str(path) for reason in file.source.skipped} | judged.first
     formats = ", ".join(dict.fromkeys(file.source.format for file in files))
     notes = {"source": ", ".join(path.name for path in sources), "format": formats, BARS_NOTE: interval}
     with TapeWriter(out, columns=("last_qty", "bid", "ask"), notes=notes, overwrite=overwrite) as writer:
@@ -172,7 +175,8 @@ class _File:
                 raise TapeError(f"{self._path}: {error}") from None
             at += len(parts[-1].ts)
         if not at:
-            raise TapeError(f"{self._path}: holds no bars (0 rows)")
+            told = ", ".join(f"{count} {reason}" for reason, count in sorted(self.source.skipped.items()))
+            raise TapeError(f"{self._path}: holds no bars ({told or '0 rows'})")
         return _joined(parts)
 
     def _read(self, chunk: dict[str, Any], number: int, at: int) -> _Rows:

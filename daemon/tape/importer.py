@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import MISSING_INT, TickBatch
 from daemon.core.files import named_twice
+from daemon.tape.bar_ticks import BARS_NOTE
 from daemon.tape.columns import FYERS_NAMES, Columns, choose_columns, parse_map, two_symbols, understood
 from daemon.tape.file import REQUIRED_COLUMNS, TAPE_COLUMNS, as_dictionary, listed
 from daemon.tape.format import TapeWriter
+from daemon.tape.marks import MARKS_NOTE, marks_of
 from daemon.tape.ordering import BEHIND_LEAST, Disorder, in_order
 from daemon.tape.parsing import NumberColumn, TimeColumn, is_text
 from daemon.tape.sources import JsonlSource, ParquetSource, Source, open_source
@@ -78,7 +80,7 @@ def import_tape(
     codes: dict[str, int] = {} if symbol is None else {symbol: 0}
     readings = [_Reading(path, mapping, symbol, zone, codes) for path in paths]
     formats = ", ".join(dict.fromkeys(reading.source.format for reading in readings))
-    notes = readings[0].notes | {"source": ", ".join(path.name for path in paths), "format": formats}
+    notes = _said_of_all(readings) | {"source": ", ".join(path.name for path in paths), "format": formats}
     targets = [name for name in TAPE_COLUMNS if any(name in reading.columns.sources for reading in readings)]
     disorder = Disorder()
     with TapeWriter(out, columns=targets, notes=notes, overwrite=overwrite) as writer:
@@ -96,6 +98,23 @@ def import_tape(
                 order, said = found
                 writer.rearrange(order)
     return _report(paths, out, formats, readings, codes, said)
+
+
+def _said_of_all(readings: Sequence[_Reading]) -> dict[str, str]:
+    """The notes of sources that are tapes: made up where one of them is, and all that their feeds said of themselves.
+
+    Raises `TapeError` where some are made of bars, or of other bars, and some aren't.
+    """
+    kinds = {reading.notes.get(BARS_NOTE, ""): reading.path for reading in readings}
+    if len(kinds) > 1:
+        said = ", ".join(f"{path} of {kind + ' bars' if kind else 'ticks'}" for kind, path in kinds.items())
+        raise TapeError(f"sources of different kinds make no tape together: {said}")
+    notes = {name: text for reading in reversed(readings) for name, text in reading.notes.items()}
+    marks = [mark for reading in readings for mark in marks_of(reading.notes)]
+    if marks:
+        marks.sort(key=lambda mark: mark.place)
+        notes[MARKS_NOTE] = msgspec.json.encode(marks).decode()
+    return notes
 
 
 def _report(
@@ -147,7 +166,7 @@ class _Reading:
         self.columns: Columns = choose_columns(path, self.source, mapping, symbol)
         self.rows = 0
         self.invalid_times = 0
-        self._path, self._mapping, self._codes = path, mapping, codes
+        self.path, self._mapping, self._codes = path, mapping, codes
         self._filled: Counter[tuple[str, str]] = Counter()
         chosen = self.columns.sources
         self._times = [
@@ -181,11 +200,11 @@ class _Reading:
             try:
                 yield self._ticks(chunk)
             except TapeError as error:
-                raise TapeError(f"{self._path}: {error}") from None
+                raise TapeError(f"{self.path}: {error}") from None
 
     def check(self) -> None:
         """Refuse a tape that would be of no use: nothing was read from a column that has to be there."""
-        path, source = self._path, self.source
+        path, source = self.path, self.source
         if not self.rows:
             raise TapeError(f"{path}: holds no ticks ({_skipped(source)}){_keys(source)}")
         if "symbol" not in self.columns.sources and FYERS_NAMES["symbol"] in source.columns:

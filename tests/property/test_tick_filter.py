@@ -94,6 +94,8 @@ def random_tape(seed: int, n: int, fault_rate: float) -> TickBatch:
     volume = np.where(somewhere(), rng.choice([2**32 - 1, 5_000, 2**31], n), volume)  # a false total
     volume = np.where(somewhere(), 2**62, volume)
     bid = np.where(somewhere(), 1e300, bid)
+    if rng.random() < 0.2:  # a list of trades
+        volume[:] = -1
     repeats = np.flatnonzero(somewhere()[1:]) + 1
     columns = {"code": code.astype(np.int32), "ts_event": ts, "ltp": ltp, "volume": volume, "last_qty": last_qty}
     columns["bid"] = bid
@@ -151,7 +153,7 @@ def verdict_of(tick: dict[str, float], memory: Memory, in_session: bool) -> str:
         memory.jumped = []
     if ts < memory.ts:
         return "backward_time"
-    if exchange_row(tick) == memory.row:
+    if exchange_row(tick) == memory.row and not (tick["volume"] < 0 < tick["last_qty"]):
         return "duplicate"
     return ""
 

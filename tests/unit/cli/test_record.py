@@ -77,6 +77,22 @@ def test_sealing_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert DAY in capsys.readouterr().out
 
 
+def test_a_day_that_cant_be_sealed_keeps_no_other_waiting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reel that is none is named, and stays; the days after it are sealed."""
+    left_behind(tmp_path / "tapes")
+    bad = reel_path(tmp_path / "tapes", "2026-01-02", 1)
+    bad.write_bytes(b"garbage")
+    for days in ([DAY], []):
+        assert main(["tape", "seal", str(tmp_path / "tapes"), "--json"]) == 2
+        told = capsys.readouterr()
+        assert [one["day"] for one in json.loads(told.out)] == days
+        assert "2026-01-02" in told.err
+        assert "not a reel of a recording" in told.err
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 2
+    assert "nothing to seal" not in capsys.readouterr().out
+    assert bad.exists()
+
+
 def test_a_recording_that_runs_is_not_sealed_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nor is a directory that isn't there; both are one line, and the reel stays."""
     path = left_behind(tmp_path / "tapes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,21 @@ def test_duplicates_agree_in_all_that_the_exchange_sent() -> None:
     batch = make_batch(ts_recv=[5, 6, 7, 8], ask_qty=[3, 3, 3, 4], **same)
 
     assert outcome(batch) == ([1.0, 1.0, 1.0], {"duplicate": 1})
+
+
+@pytest.mark.parametrize("cuts", [(), (2,)])
+@pytest.mark.parametrize("times", [1, 200])
+def test_equal_trades_in_one_second_are_trades(cuts: tuple[int, ...], times: int) -> None:
+    """A list of trades (time, price, quantity) has many: without a day's total nothing tells one that is told twice."""
+    ts = np.repeat(np.arange(5, 5 + times), 3)
+    same: dict[str, Any] = {"ts_event": ts, "ltp": np.ones(3 * times), "last_qty": np.full(3 * times, 25)}
+    for columns, expected in ((same, [25] * 3 * times), (same | {"volume": 100 * ts}, None)):
+        batch = make_batch(**columns)
+        parts = [batch.slice(*edges) for edges in pairwise((0, *cuts, len(batch)))]
+        accepted, rejected = outcome(*parts)
+        assert len(accepted) == (3 * times if expected else times)
+        assert rejected == ({} if expected else {"duplicate": 2 * times})
+        assert expected in (None, traded(*parts))
 
 
 def test_a_repetition_is_noticed_across_batches_and_tables_of_symbols() -> None:

@@ -57,16 +57,19 @@ def test_grammar(book: InstrumentBook, symbol: str, kind: Kind, exchange: str, l
 
 @pytest.mark.parametrize(
     "symbol",
-    ["", "NSE:", "NSE:36026JANFUT", "NSE:360-FUT1", "NSE:NIFTY", "foo bar", "reliance", "NSE:SBIN-??", "A" * 21],
-)
+    ["", "NSE:", "NSE:36026JANFUT", "NSE:360-FUT1", "NSE:NIFTY", "foo bar", "reliance", "NSE:SBIN-??", "A" * 21,
+     "NIFTY-I", "BANKNIFTY-II", "RELIANCE-III", "USDINR"],
+)  # fmt: skip
 def test_unreadable(book: InstrumentBook, symbol: str) -> None:
     """What follows no grammar is no instrument."""
     assert book.resolve(symbol) is None
 
 
 @pytest.mark.parametrize(
-    "symbol", ["INDIAVIX", "NSE:INDIAVIX-INDEX", "NSE:NIFTYIT-INDEX", "MCX:CRUDEOIL25JANFUT", "MCX:CRUDEOIL25JAN5900CE"]
-)
+    "symbol",
+    ["INDIAVIX", "NSE:INDIAVIX-INDEX", "NSE:NIFTYIT-INDEX", "MCX:CRUDEOIL25JANFUT", "MCX:CRUDEOIL25JAN5900CE",
+     "SENSEX", "BANKEX", "NIFTYIT", "NIFTY IT", "CNXIT", "NIFTY500"],
+)  # fmt: skip
 def test_quoted_but_not_tradeable(book: InstrumentBook, symbol: str) -> None:
     """An index without a known future and an exchange without a cost schedule are known, not tradeable."""
     found = book.resolve(symbol)

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import re
+import resource
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -167,3 +169,18 @@ def test_a_place_that_cannot_be_written(sample: Sample, tmp_path: Path) -> None:
     blocker.touch()
     with pytest.raises(UsageError, match=r"report .*file"):
         write_report(blocker, sample.summary(), Shown())
+
+
+def test_a_full_disk_leaves_the_page_that_was_there(sample: Sample, tmp_path: Path) -> None:
+    """And nothing beside it."""
+    before = write_report(tmp_path, sample.summary(), Shown()).read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match=r"report .*: can't be written \(File too large\)"):
+            write_report(tmp_path, sample.summary(), shown_of(sample))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("index.html", before)]

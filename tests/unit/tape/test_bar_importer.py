@@ -119,6 +119,18 @@ def test_bad_bars_are_left_out_and_counted(tmp_path: Path, row: str, reason: str
     assert report.bars == 9
 
 
+@pytest.mark.parametrize("row", ["20260105,10:00:00,100,101,99", "20260105,10:00:00,100,101,99,100,1,250"])
+def test_a_line_of_other_columns_is_left_out_and_counted(tmp_path: Path, row: str) -> None:
+    """One cut short, or with a comma in a number: it can't be told what is which."""
+    source = written(tmp_path / "b.csv", [*GOOD, row])
+    report = imported(source)
+    assert (report.bars, report.left_out) == (9, {"wrong_column_count": 1})
+    assert report.first_left_out == {"wrong_column_count": str(source)}
+    written(source, [row, row])
+    with pytest.raises(TapeError, match=r"holds no bars \(2 wrong_column_count\)"):
+        imported(source)
+
+
 def test_one_misplaced_bar_is_left_out(tmp_path: Path) -> None:
     """Among many it is a fault of its own."""
     rows = [f"20260105,{minute // 60:02d}:{minute % 60:02d},100,101,99,100,10" for minute in range(555, 930, 5)]

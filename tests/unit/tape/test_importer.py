@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,9 +22,12 @@ from daemon.core.errors import TapeError, UsageError
 from daemon.core.events import TickBatch
 from daemon.tape import sources
 from daemon.tape.bar_importer import import_bars
-from daemon.tape.format import TapeReader
+from daemon.tape.bar_ticks import BARS_NOTE
+from daemon.tape.format import TapeReader, TapeWriter
 from daemon.tape.importer import ImportReport, import_tape, parse_map
+from daemon.tape.marks import MARKS_NOTE, hole, marks_of
 from daemon.tape.zones import parse_zone
+from tests.samples import tick
 
 SECOND = 1_000_000_000
 AT = 1_767_584_700  # 2026-01-05 09:15 IST
@@ -487,6 +491,25 @@ def test_a_source_that_is_given_twice(tmp_path: Path) -> None:
 
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.exists(), reason="the recorded market data is not beside this checkout")
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_several_tapes_say_of_themselves_is_kept(tmp_path: Path, order: int) -> None:
+    """Made-up ticks stay made up, holes stay holes, whichever tape is named first; bars and ticks make no tape."""
+    holes = [hole((AT + at) * SECOND, "the recording was paused here") for at in (5, 90_000)]
+    said = [{MARKS_NOTE: msgspec.json.encode([holes[0]]).decode()},
+            {MARKS_NOTE: msgspec.json.encode([holes[1]]).decode(), "simulated": "true"}, {BARS_NOTE: "5m"}]  # fmt: skip
+    ticks, made_up, of_bars = (tmp_path / name for name in ("ticks.parquet", "made_up.parquet", "of_bars.parquet"))
+    for path, notes in zip((ticks, made_up, of_bars), said, strict=True):
+        with TapeWriter(path, columns=(), notes=notes) as writer:
+            writer.write(tick(AT * SECOND, 800.0))
+    import_tape([ticks, made_up][::order], tmp_path / "out.parquet", {})
+    notes = TapeReader([tmp_path / "out.parquet"]).notes
+    assert notes["simulated"] == "true"
+    assert marks_of(notes) == holes
+    with pytest.raises(TapeError, match=r"different kinds make no tape together: .*of_bars\.parquet of 5m bars"):
+        import_tape([ticks, of_bars][::order], tmp_path / "none.parquet", {})
+    assert not (tmp_path / "none.parquet").exists()
+
+
 def test_recorded_ticks(tmp_path: Path) -> None:
     """A year's part of real ticks: every row arrives, in order, with its faults kept for the filter to count."""
     source = SHARED / "TICKS_RELIANCE_2021.parquet"

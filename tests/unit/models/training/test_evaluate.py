@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from daemon.report.evaluation import Subject, write_page
+from daemon.report.evaluation import Subject, write_evaluation
 from models.act import AdaptiveComputationTime
 from models.checkpoint import describe, load_model
 from models.config import HRMSettings, NoveltySettings
@@ -150,7 +150,7 @@ def test_tables_pages_and_documents_show_all_cells(result: Evaluation, tmp_path:
     """The page stands alone, the JSON has no NaN in it, and all three name every trader."""
     console = Console(width=200, record=True, quiet=False, file=(tmp_path / "out").open("w"))
     console.print(tables(result))
-    write_page(result, SUBJECT, tmp_path / "deep" / "page.html")
+    write_evaluation(result, SUBJECT, tmp_path / "deep" / "page.html")
     page, text = (tmp_path / "deep" / "page.html").read_text(), console.export_text()
     written = json.dumps(document(result), allow_nan=False)
     for trader in {cell.trader for cell in result.cells}:
@@ -192,7 +192,7 @@ def test_evaluation_without_a_reference_has_no_shares(hrm: HRMSettings, model: H
     on = run.judged_on(files(tmp_path), data.sessions, ())
     assert on.startswith("ABC.parquet, stored, sessions from 2019-01-26")
     seen = replace(result, on_training_data="a <tiny> was trained on that", unlike=0.684)
-    write_page(seen, Subject(models="a <tiny>", on=on, simulated=False), tmp_path / "page.html")
+    write_evaluation(seen, Subject(models="a <tiny>", on=on, simulated=False), tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert f'<div class="facts">{on}</div>' in page
     assert "<b>On training data.</b> a &lt;tiny&gt; was trained on that" in page
@@ -241,7 +241,7 @@ def test_where_nothing_drifts_nobody_has_a_share(hrm: HRMSettings, model: HRM, t
     result = evaluate([(model, data.sessions)], hrm, BatchSettings(hrm.features), data)
     assert result.shares == {}
     assert result.spread == {}
-    write_page(result, SUBJECT, tmp_path / "page.html")
+    write_evaluation(result, SUBJECT, tmp_path / "page.html")
     Console(file=(tmp_path / "out").open("w"), width=200).print(tables(result))
     assert "nan" not in (tmp_path / "page.html").read_text() + (tmp_path / "out").read_text()
     json.dumps(document(result), allow_nan=False)
