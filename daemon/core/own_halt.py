@@ -16,6 +16,9 @@ from daemon.core.events import ITSELF, Flatten, Halt, Reduce, Resume, TradingSta
 REDUCED_BEFORE: Final = "; until then positions were only reduced"
 """How such a halt ends where that was so: a restart knows no more than the reason."""
 
+AS_BEFORE: Final = ", as before: "
+"""Between why positions were only reduced before, and why they are so again."""
+
 
 class OwnHalt:
     """Of the cause with whose words its halts begin."""
@@ -27,6 +30,8 @@ class OwnHalt:
         self._bus = bus
         self._cause = cause
         self._reduced_before = self._asked = self._besides = False
+        self._newest, self._why_reduced = "", ""
+        """Why trading is as it is, and why it was reduced before the halt, as far as this process heard."""
         bus.tap((TradingStateChanged,), self._note)
         bus.tap((Halt, Reduce, Flatten), self._hear)
 
@@ -41,14 +46,17 @@ class OwnHalt:
         if not self.alone:
             return
         if self._reduced_before:
-            self._bus.publish(Reduce(ts=ts, reason=reason, who=ITSELF))
+            why = f"{self._why_reduced}{AS_BEFORE}{reason}" if self._why_reduced else reason
+            self._bus.publish(Reduce(ts=ts, reason=why, who=ITSELF))
         else:
             self._bus.publish(Resume(ts=ts, reason=reason, automatic=True, who=ITSELF))
 
     def _note(self, change: TradingStateChanged) -> None:
         ours = change.state is TradingState.HALTED and change.reason.startswith(self._cause)
         self._besides = self._besides and ours
-        self._reduced_before = change.reason.endswith(REDUCED_BEFORE) or self.trading is TradingState.REDUCING
+        reduced = self.trading is TradingState.REDUCING
+        self._reduced_before = change.reason.endswith(REDUCED_BEFORE) or reduced
+        self._why_reduced, self._newest = self._newest.partition(AS_BEFORE)[0] if reduced else "", change.reason
         self.trading, self.alone, self._asked = change.state, ours and not self._besides, False
 
     def _hear(self, command: Halt | Reduce | Flatten) -> None:

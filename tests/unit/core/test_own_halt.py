@@ -83,7 +83,9 @@ def test_what_was_only_reduced_is_so_again() -> None:
     """Also where a person said so a moment before the halt, and after a restart, by the reason."""
     bench = Bench()
     bench.hear(Reduce(ts=4, reason="careful"), OURS, be(TradingState.REDUCING, "careful"), be(TradingState.HALTED))
-    assert [type(it) for it in bench.goes_on()] == [Reduce]
+    assert bench.goes_on() == [Reduce(ts=9, reason="careful, as before: light", who=ITSELF)]
+    bench.hear(be(TradingState.REDUCING, "careful, as before: light"), OURS, be(TradingState.HALTED))
+    assert bench.goes_on()[-1] == Reduce(ts=9, reason="careful, as before: light", who=ITSELF)
     again = Bench()
     again.hear(be(TradingState.HALTED, f"{OURS.reason}{REDUCED_BEFORE}"))
-    assert [type(it) for it in again.goes_on()] == [Reduce]
+    assert again.goes_on() == [Reduce(ts=9, reason="light", who=ITSELF)]
