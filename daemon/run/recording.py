@@ -57,9 +57,10 @@ def open_recorder(settings: Settings, calendar: MarketCalendar, machine: Machine
 
 
 def wants_recorder(settings: Settings) -> bool:
-    """Whether a daemon on these settings records its ticks."""
-    when = settings.feed.record.when
-    return when == "always" or (when == "live" and settings.feed.source != "tape")
+    """Whether a daemon on these settings records its ticks: a rehearsal's are those of a day that may be there."""
+    feed = settings.feed
+    live = feed.source != "tape" and not feed.rehearse
+    return feed.record.when == "always" or (feed.record.when == "live" and live)
 
 
 def reels_of_today(settings: Settings, clock: Clock, machine: Machine) -> list[Path]:
