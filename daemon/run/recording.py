@@ -20,6 +20,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, OWN_TIME, Clock, PacedClock, VenueTime, wall_ns
 from daemon.core.errors import SettingsError, Unavailable, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.files import resolved
 from daemon.feed.live.time import live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
@@ -82,8 +83,14 @@ def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     """Record what a tape's feed publishes: the ticks that its filter accepted, as they are handed over.
 
     A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars:
-    recorded, their ticks would pass for the market's.
+    recorded, their ticks would pass for the market's; and where one lies in the recording: it would have them twice.
     """
+    for path in tapes.paths:
+        if resolved(path).parent == resolved(recorder.path):
+            raise UsageError(
+                f"feed.record.path: {recorder.path} holds the tape {path.name} that is played, and its ticks would be "
+                "added to it; name another place"
+            )
     if tapes.bars:
         raise UsageError(
             f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "
