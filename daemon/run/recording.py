@@ -82,8 +82,9 @@ def follow(bus: Bus, recorder: Recorder, venue_time: VenueTime) -> None:
 def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     """Record what a tape's feed publishes: the ticks that its filter accepted, as they are handed over.
 
-    A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars:
-    recorded, their ticks would pass for the market's; and where one lies in the recording: it would have them twice.
+    A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars,
+    or made up: recorded, their ticks would pass for the market's; and where one lies in the recording, which would
+    have them twice.
     """
     for path in tapes.paths:
         if resolved(path).parent == resolved(recorder.path):
@@ -91,6 +92,11 @@ def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
                 f"feed.record.path: {recorder.path} holds the tape {path.name} that is played, and its ticks would be "
                 "added to it; name another place"
             )
+    if tapes.simulated:
+        raise UsageError(
+            f"feed.tape: {', '.join(map(str, tapes.paths))}: simulated ticks aren't recorded, for they would pass for "
+            "the market's; feed.record.when: live records none"
+        )
     if tapes.bars:
         raise UsageError(
             f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "
