@@ -20,6 +20,7 @@ from daemon.core.bus import Bus
 from daemon.core.clock import NS_PER_MS, OWN_TIME, Clock, PacedClock, VenueTime, wall_ns
 from daemon.core.errors import SettingsError, Unavailable, UsageError
 from daemon.core.events import FeedStatus, TickBatch, TimeAdvanced
+from daemon.core.files import resolved
 from daemon.feed.live.time import live_clock
 from daemon.feed.replay import Schedule, TapeFeed, Tapes
 from daemon.feed.tick_filter import TickFilter
@@ -57,9 +58,10 @@ def open_recorder(settings: Settings, calendar: MarketCalendar, machine: Machine
 
 
 def wants_recorder(settings: Settings) -> bool:
-    """Whether a daemon on these settings records its ticks."""
-    when = settings.feed.record.when
-    return when == "always" or (when == "live" and settings.feed.source != "tape")
+    """Whether a daemon on these settings records its ticks: a rehearsal's are those of a day that may be there."""
+    feed = settings.feed
+    live = feed.source != "tape" and not feed.rehearse
+    return feed.record.when == "always" or (feed.record.when == "live" and live)
 
 
 def reels_of_today(settings: Settings, clock: Clock, machine: Machine) -> list[Path]:
@@ -80,9 +82,21 @@ def follow(bus: Bus, recorder: Recorder, venue_time: VenueTime) -> None:
 def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
     """Record what a tape's feed publishes: the ticks that its filter accepted, as they are handed over.
 
-    A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars:
-    recorded, their ticks would pass for the market's.
+    A live feed gives its raw ticks to `Recorder.record` itself. Raises `UsageError` where the tapes are made of bars,
+    or made up: recorded, their ticks would pass for the market's; and where one lies in the recording, which would
+    have them twice.
     """
+    for path in tapes.paths:
+        if resolved(path).parent == resolved(recorder.path):
+            raise UsageError(
+                f"feed.record.path: {recorder.path} holds the tape {path.name} that is played, and its ticks would be "
+                "added to it; name another place"
+            )
+    if tapes.simulated:
+        raise UsageError(
+            f"feed.tape: {', '.join(map(str, tapes.paths))}: simulated ticks aren't recorded, for they would pass for "
+            "the market's; feed.record.when: live records none"
+        )
     if tapes.bars:
         raise UsageError(
             f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing
 from functools import partial
@@ -48,6 +48,7 @@ from daemon.run.outputs import ReplayOutputs as ReplayOutputs
 from daemon.run.split import Helpers, Share, Watch, events_of, shares, short_of_money, won
 from daemon.run.tape_notes import none_usable
 from daemon.settings.tree import Settings
+from daemon.tape.file import NOTES_KEY, SIMULATED
 from daemon.tape.format import TapeWriter
 
 log = structlog.get_logger("replay")
@@ -281,7 +282,7 @@ class Replay:
         """Each output for itself. Raises `UsageError` that names all that can't be written."""
         outputs, failed = self.outputs, list[UsageError]()
         tables: list[tuple[Path | None, Callable[[], pa.Table]]] = [
-            (outputs.bars, partial(bars_table, self._bars)),
+            (outputs.bars, partial(_bars_made, self._bars, simulated=summary.simulated)),
             (outputs.fills, partial(fills_table, self._fills)),
             (outputs.trades, partial(trades_table, self.tally.trades)),
             (outputs.decisions, partial(decisions_table, self._decisions)),
@@ -301,6 +302,12 @@ class Replay:
                 failed.append(error)
         if failed:
             raise UsageError("; ".join(map(str, failed))) from failed[0]
+
+
+def _bars_made(bars: Sequence[Bar], *, simulated: bool) -> pa.Table:
+    """With the word of a tape that they are made up, for a tape that is made of them again."""
+    table = bars_table(bars)
+    return table.replace_schema_metadata({NOTES_KEY: msgspec.json.encode(SIMULATED)}) if simulated else table
 
 
 def _write_made(table: Callable[[], pa.Table], path: Path) -> None:

@@ -29,10 +29,10 @@ from daemon.settings.values import INTERVALS
 from daemon.tape.bar_ticks import BAR_INTERVALS, BARS_NOTE, DAILY, OPEN_AFTER_NS, Bars, ticks_of
 from daemon.tape.columns import Columns, check_complete, choose, two_symbols
 from daemon.tape.false_bars import false_bars
-from daemon.tape.file import as_dictionary
+from daemon.tape.file import SIMULATED, as_dictionary
 from daemon.tape.format import TapeWriter
 from daemon.tape.parsing import NumberColumn, TimeColumn, is_text
-from daemon.tape.sources import JsonlSource, Source, open_source
+from daemon.tape.sources import JsonlSource, ParquetSource, Source, open_source
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -132,6 +132,8 @@ def import_bars(
         judged.first = {reason: str(path) for reason in file.source.skipped} | judged.first
     formats = ", ".join(dict.fromkeys(file.source.format for file in files))
     notes = {"source": ", ".join(path.name for path in sources), "format": formats, BARS_NOTE: interval}
+    if any(isinstance(file.source, ParquetSource) and file.source.notes.items() >= SIMULATED.items() for file in files):
+        notes |= SIMULATED
     with TapeWriter(out, columns=("last_qty", "bid", "ask"), notes=notes, overwrite=overwrite) as writer:
         for part in _by_time(bars):
             writer.write(ticks_of(part, tuple(codes)))

@@ -44,6 +44,8 @@ OPTIONAL_COLUMNS = {
 TAPE_COLUMNS = REQUIRED_COLUMNS | OPTIONAL_COLUMNS
 
 NOTES_KEY = b"hrmd.notes"
+SIMULATED = {"simulated": "true"}
+"""The note of what a program made up."""
 ROW_GROUP_ROWS = 262_144
 _MAGIC = b"PAR1"
 _DAMAGE = (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError, TypeError, MemoryError)

@@ -63,7 +63,7 @@ class Recorder:
         self.venue_time: Callable[[int], int] = lambda ts: ts
         """The venue's time at a moment of the clock's: receipts that are hours wrong would make a day's ticks late."""
         self._directory = RecordedDirectory(directory)
-        self._path = directory
+        self.path = directory
         self._calendar = calendar
         self._flush_s, self._queue_ticks, self._keep_days = flush_s, queue_ticks, keep_days
         self._queue: deque[TickBatch | Mark] = deque()  # append and popleft are atomic: one side each
@@ -105,10 +105,10 @@ class Recorder:
     def trouble(self) -> str:
         """Why nothing can be written at the moment, "" where it can."""
         if not self._hand.alive and not self._closing:
-            return f"recording to {self._path}: the writer has ended"
+            return f"recording to {self.path}: the writer has ended"
         asked_ns = self._asked_ns
         if asked_ns and stopwatch_ns() - asked_ns > self._stands_s * NS_PER_S:
-            return f"recording to {self._path}: its disk has given no answer for more than {self._stands_s:g} s"
+            return f"recording to {self.path}: its disk has given no answer for more than {self._stands_s:g} s"
         return self._trouble
 
     def record(self, batch: TickBatch) -> None:
@@ -156,7 +156,7 @@ class Recorder:
     def _tell_gap(self) -> None:
         count, self._untold_refusals = self._untold_refusals, 0
         if count:
-            log.error("ticks were not recorded: the disk is too slow", path=str(self._path), ticks=count)
+            log.error("ticks were not recorded: the disk is too slow", path=str(self.path), ticks=count)
             self._queue.append(hole(self._newest, f"{count} ticks were not recorded: the disk was too slow"))
 
     # -- the writer's hand ---------------------------------------------------------------------------------------------
@@ -205,10 +205,8 @@ class Recorder:
             reel.append(items if self._untold is None else [self._untold, *items])
         except OSError as error:
             if not self._trouble:
-                log.error(
-                    "recording stopped, trading goes on", path=str(self._path), error=error.strerror or str(error)
-                )
-            self._trouble = f"recording to {self._path}: {error.strerror or error}"
+                log.error("recording stopped, trading goes on", path=str(self.path), error=error.strerror or str(error))
+            self._trouble = f"recording to {self.path}: {error.strerror or error}"
             self._lost += count
             if isinstance(error, FileNotFoundError):
                 self._forget()
@@ -216,7 +214,7 @@ class Recorder:
                 self._untold = hole(self._last_ts, "ticks were not recorded: the disk failed or was full")
         else:
             if self._trouble:
-                log.warning("recording again", path=str(self._path), lost=self.lost)
+                log.warning("recording again", path=str(self.path), lost=self.lost)
             self._trouble, self._untold = "", None
             self._written += count
             self._in_reel += count
@@ -237,7 +235,7 @@ class Recorder:
         if self._reel is None or day != self._day:
             self._finish()
             self._day, self._in_reel = day, 0
-            self._reel = ReelWriter(next_reel(self._path, day, self._wall_ns(), self._known(day)), self._create)
+            self._reel = ReelWriter(next_reel(self.path, day, self._wall_ns(), self._known(day)), self._create)
             for earlier in self._reels():
                 if earlier < day:
                     self._submit(earlier)
@@ -247,7 +245,7 @@ class Recorder:
         """Names of the day's reels, those included that are in its tape by now."""
         sealed: tuple[str, ...] = ()
         with contextlib.suppress(TapeError, OSError):  # a tape that can't be read takes no reel in either
-            sealed = sealed_reels(self._path, day)
+            sealed = sealed_reels(self.path, day)
         return [*sealed, *(path.name for path in self._reels().get(day, []))]
 
     def _finish(self) -> None:
@@ -279,7 +277,7 @@ class Recorder:
 
     def _seal_what_is_over(self, now_ns: int) -> None:
         """Seal the reels that earlier runs left of every day whose session is over."""
-        for day in reels_by_day(self._path):
+        for day in reels_by_day(self.path):
             if now_ns >= self._over_at(day) + QUIET_NS:
                 self._submit(day)
 
@@ -292,7 +290,7 @@ class Recorder:
 
     def _look_at_what_is_left(self) -> None:
         """Say how the reels of a day that goes on were left; they are sealed at its end."""
-        for reels in reels_by_day(self._path).values():
+        for reels in reels_by_day(self.path).values():
             for path in reels:
                 self._sealer.give(partial(_inspect, path))
 
@@ -311,22 +309,22 @@ class Recorder:
     def _reels(self) -> dict[str, list[Path]]:
         """By day; none where the directory can't be read, for writing must go on: the next start finds them."""
         try:
-            return reels_by_day(self._path)
+            return reels_by_day(self.path)
         except OSError as error:
-            log.error("days may stay unsealed until the next start", path=str(self._path), error=str(error))
+            log.error("days may stay unsealed until the next start", path=str(self.path), error=str(error))
             return {}
 
     # -- the sealer's jobs ---------------------------------------------------------------------------------------------
 
     def _seal(self, day: str, reels: list[Path]) -> None:
         try:
-            report(seal(self._path, day, [path for path in reels if is_there(path)]))
+            report(seal(self.path, day, [path for path in reels if is_there(path)]))
         except (TapeError, OSError) as error:
             log.error("a day could not be sealed, its reels are kept", day=day, error=str(error))
             self._unsealed[day] = self._wall_ns()
             return
         try:
-            for gone in prune(self._path, day, self._keep_days):
+            for gone in prune(self.path, day, self._keep_days):
                 log.info("an old tape was deleted", day=gone, keep_days=self._keep_days)
         except OSError as error:
             log.error("an old tape could not be deleted", error=str(error))

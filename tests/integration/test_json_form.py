@@ -61,6 +61,7 @@ class Place:
     def __init__(self, root: Path, url: str, exchange: dict[str, str], hook: str, budget: str) -> None:
         self.root, self.url, self.exchange, self.hook, self.budget = root, url, exchange, hook, budget
         self.tape = write_tape(root / "hill.parquet", *hill(), notes={"simulated": "true"})
+        self.recorded = write_tape(root / "recorded.parquet", *hill())
         (root / "control.token").write_text(TOKEN)
         (root / "fyers.token").write_text(ACCESS)
         (root / "fyers.token").chmod(0o600)
@@ -158,7 +159,7 @@ COMMANDS: dict[str, Callable[[Place], list[str]]] = {
     "tape import": lambda place: [str(place.tape), "-o", str(place.root / "again.parquet")],
     "tape simulate": lambda place: ["-o", str(place.root / "made.parquet"), "--sessions", "1", "--ticks", "50"],
     "tape record": lambda place: place.settings(
-        f"feed.tape=[{place.tape}]", f"feed.record.path={place.root}/tapes", "feed.speed=20000"
+        f"feed.tape=[{place.recorded}]", f"feed.record.path={place.root}/tapes", "feed.speed=20000"
     ),
     "tape seal": lambda place: [str(place.root / "tapes")],
     "instruments update": lambda place: place.fyers(),

@@ -67,8 +67,8 @@ def recording(desk: Desk, directory: Path, *more: str) -> Settings:
         "feed.live.restart_longest_s=0.5", "feed.live.compare_every_s=0", "feed.live.stale_after_s=240",
         f"broker.fyers.api_url={places.api}", f"broker.fyers.data_url={places.data}",
         f"broker.fyers.token_file={token_file}", f"journal.path={directory}/j.sqlite", "control.enabled=false",
-        f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2", f"broker.fyers.calls_file={directory}/calls",
-        *more,
+        f"feed.record.path={directory}/tapes", "feed.record.flush_s=0.2", "feed.record.when=always",
+        f"broker.fyers.calls_file={directory}/calls", *more,
     )  # fmt: skip
 
 

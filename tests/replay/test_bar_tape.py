@@ -35,6 +35,7 @@ def test_bars_and_decisions_are_those_of_the_ticks(simulated: Path, five: Path, 
     """All intervals, exactly, but for the number of ticks; and so what is decided on them."""
     _, of_ticks = play(simulated, *RULES, bars=tmp_path / "a.parquet")
     _, of_bars = play(five, *RULES, bars=tmp_path / "b.parquet")
+    assert (of_ticks.simulated, of_bars.simulated) == (True, True)
 
     first, second = (pq.read_table(tmp_path / name).drop(["ticks"]) for name in ("a.parquet", "b.parquet"))
     assert first.equals(second)

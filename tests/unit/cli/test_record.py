@@ -40,6 +40,28 @@ def test_a_feed_is_recorded_without_trading(tmp_path: Path, capsys: pytest.Captu
     assert TapeReader([tmp_path / "tapes" / f"{DAY}.parquet"]).rows == 120
 
 
+def test_a_tape_is_not_recorded_into_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its ticks would be there twice: it is refused, and stays as it was."""
+    left_behind(tmp_path / "tapes")
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 0
+    day = tmp_path / "tapes" / f"{DAY}.parquet"
+    before = day.read_bytes()
+    changes = (f"feed.tape=[{day}]", f"feed.record.path={tmp_path}/tapes", "feed.speed=20000")
+    assert main(["tape", "record", *[part for change in changes for part in ("--set", change)]]) == 2
+    assert f"holds the tape {DAY}.parquet that is played" in capsys.readouterr().err
+    assert day.read_bytes() == before
+    assert main(["tape", "seal", str(tmp_path / "tapes")]) == 0  # nobody holds the place any more
+
+
+def test_made_up_ticks_are_not_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the recording's tape they would pass for the market's."""
+    tape = write_tape(tmp_path / "t.parquet", *wave(10), notes={"simulated": "true"})
+    changes = (f"feed.tape=[{tape}]", f"feed.record.path={tmp_path}/tapes", "feed.speed=20000")
+    assert main(["tape", "record", *[part for change in changes for part in ("--set", change)]]) == 2
+    assert "simulated ticks aren't recorded" in capsys.readouterr().err
+    assert not list((tmp_path / "tapes").glob("*.parquet"))
+
+
 def test_a_day_that_nobody_confirmed_is_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whole, on the tape of its day, and the log says once that the year is not confirmed."""
     times, prices = wave(10)

@@ -13,7 +13,7 @@ from daemon.core.errors import Unavailable
 from daemon.core.growing import DiskFile
 from daemon.machine import Machine
 from daemon.market.calendar import ist_date
-from daemon.run.recording import record_only, reels_of_today
+from daemon.run.recording import record_only, reels_of_today, wants_recorder
 from daemon.tape.recorded import reel_path
 from tests.samples import settings_of, wave, write_tape
 
@@ -31,6 +31,21 @@ def test_those_of_today(tmp_path: Path) -> None:
     assert reels_of_today(settings_of("feed.record.when=always", record), clock, Machine()) == [names[1], names[0]]
     assert reels_of_today(settings_of("feed.record.when=never", record), clock, Machine()) == []
     assert reels_of_today(settings_of("feed.record.when=always", f"{record}/nowhere"), clock, Machine()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "recorded"),
+    [
+        (("feed.source=fyers",), True),
+        (("feed.source=fyers", "feed.rehearse=true"), False),
+        (("feed.source=fyers", "feed.rehearse=true", "feed.record.when=always"), True),
+        (("feed.source=fyers", "feed.record.when=never"), False),
+        ((), False),
+    ],
+)
+def test_a_rehearsal_gets_into_no_recording_unasked(changes: tuple[str, ...], *, recorded: bool) -> None:
+    """It plays a day whose own tape may lie there: its ticks would be added to it."""
+    assert wants_recorder(settings_of(*changes)) == recorded
 
 
 GOES_ON = threading.Event()

@@ -204,6 +204,9 @@ def test_a_place_that_can_not_be_recorded_to_leaves_no_journal(tape: Path, tmp_p
     assert not (tmp_path / "j.sqlite").exists()
     with pytest.raises(UsageError):
         service(tape, tmp_path, *record, "market.unlisted=reject", f"feed.tape=[{tmp_path}/missing]")
+    with pytest.raises(UsageError, match=r"holds the tape .* that is played"):
+        service(tape, tmp_path, record[0], f"feed.record.path={tape.parent}")
+    assert not (tmp_path / "j.sqlite").exists()
     RecordedDirectory(tmp_path / "tapes").release()
 
 
