@@ -149,7 +149,7 @@ class App:
         self.shadows.remember(earlier.shadowed)
 
         # what keeps them running, and who may take over
-        self.supervisor = supervision.supervisor(bus, settings, plan, built, agents)
+        self.supervisor = supervision.supervisor(bus, settings, plan, built, self.strategy, agents)
         self.supervisor.care.baseline.restore(earlier.recalled.weighed, earlier.shadowed)
         ladder, stage = self.supervisor.ladder, self.strategy
         self.migration = None

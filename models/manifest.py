@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator
 
 from models.config import HRMConfig
 from models.features import FeatureSchema
@@ -17,13 +18,34 @@ Precision = Literal["float32", "bfloat16", "int8"]
 """Of every tensor, but for int8: there the matrices of the blocks are int8, the rest bfloat16."""
 
 
+INHERITED: Final = "inherited"
+"""Under which an origin's settings keep the first and last day that the start, the teacher or a calibration knew."""
+VALIDATED: Final = "validated"
+"""Under which they keep the first and last day that was validated on."""
+AMONG: Final = "chosen_among_others"
+"""As well, by which it was chosen of several models."""
+
+
+def _iso_day(text: str) -> str:
+    """It is compared as text, and a supervisor asks how old it is. Raises `ValueError` for what is no day."""
+    try:
+        if dt.date.fromisoformat(text).isoformat() == text:
+            return text
+    except ValueError:
+        pass
+    raise ValueError(f"expected a date such as 2026-01-05, got {text!r}")
+
+
+Day = Annotated[str, AfterValidator(_iso_day)]
+
+
 class TrainingSpan(BaseModel):
     """First and last day of the data that a model was trained on, ISO dates, both inclusive."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    first: str
-    last: str
+    first: Day
+    last: Day
 
 
 class Origin(BaseModel):
@@ -38,13 +60,21 @@ class Origin(BaseModel):
     """None where the sessions were drawn, not read."""
     settings: Mapping[str, Any] = {}
 
+    @field_validator("settings")
+    @classmethod
+    def _days(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key in (INHERITED, VALIDATED, AMONG):
+            if days := settings.get(key):
+                if not isinstance(days, list | tuple) or len(days) != 2:
+                    raise ValueError(f"{key}: expected a first and a last day, got {days!r}")
+                TrainingSpan(first=days[0], last=days[1])
+        return settings
+
 
 ADDED: Final = ("origin", "novelty", "segments", "values")
 """Fields that earlier artifacts lack: where one is None it is no part of what is hashed."""
 
 
-INHERITED: Final = "inherited"
-"""Under which an origin's settings keep the first and last day that the start, the teacher or a calibration knew."""
 SIMULATED: Final = "SIM"
 """The instrument of the simulated markets that models are trained in."""
 FAMILY: Final = "family"

@@ -5,22 +5,27 @@ Invariant: where a plan restarts nothing, a crash ends the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from daemon.core.bus import Bus
 from daemon.core.clock import ReplayClock
+from daemon.core.events import Decision
 from daemon.plan import RunPlan
 from daemon.settings.tree import Settings
 from daemon.shadow.agents import Agent
+from daemon.strategy.actor import StrategyActor
 from daemon.strategy.build import Built
 from daemon.strategy.easing import knows
 from daemon.supervision.baseline import Rival
 from daemon.supervision.care import Traits
 from daemon.supervision.supervisor import Ladder, Supervisor
-from strategies.base import Strategy, model_hash_of
+from strategies.base import model_hash_of
 
 
-def supervisor(bus: Bus, settings: Settings, plan: RunPlan, built: Built, agents: Sequence[Agent]) -> Supervisor:
+def supervisor(
+    bus: Bus, settings: Settings, plan: RunPlan, built: Built, stage: StrategyActor, agents: Sequence[Agent]
+) -> Supervisor:
     """Who restarts what crashed, and puts another in charge of deciding."""
     own = settings.supervisor
     return Supervisor(
@@ -29,7 +34,7 @@ def supervisor(bus: Bus, settings: Settings, plan: RunPlan, built: Built, agents
         own if plan.restarts else own.model_copy(update={"max_restarts": 0}),
         plan.clock,
         Traits(
-            knows(built.strategies), _trained_to(built.strategies), built.missing,
+            knows(built.strategies), partial(_trained_to, stage), built.missing,
             settings.hierarchical_reasoning_model.act.deadline_ms, settings.performance.memory_limit_gb,
             _rival(settings, agents),
         ),
@@ -37,8 +42,10 @@ def supervisor(bus: Bus, settings: Settings, plan: RunPlan, built: Built, agents
     )  # fmt: skip
 
 
-def _trained_to(strategies: Mapping[str, Strategy]) -> dict[str, str]:
-    return {name: str(getattr(it, "trained_to", "")) for name, it in strategies.items()}
+def _trained_to(stage: StrategyActor, decision: Decision) -> str:
+    """Of the model that made it: another one may have been loaded since the start."""
+    strategy = stage.strategies.get(decision.strategy)
+    return str(getattr(strategy, "trained_to", "")) if model_hash_of(strategy) == decision.model_hash else ""
 
 
 def _rival(settings: Settings, agents: Sequence[Agent]) -> Rival | None:

@@ -84,9 +84,9 @@ class CanaryDesk(Actor):
         self._key = self._unwanted = ""
         """Of the command to the model switch, and of one that was given before the candidate was rolled back."""
         self.inbox = bus.subscribe(self.name, (BeginCanary, EndCanary))
-        watched = (Decision, TimeAdvanced, ShadowResult, StrategySwapped, ModelRefused)
+        watched = (Decision, TimeAdvanced, ShadowResult, StrategySwapped)
         bus.subscribe(self.name, watched, where=lambda _: self._running is not None, inbox=self.inbox)
-        bus.subscribe(self.name, (ModelLoaded,), inbox=self.inbox)
+        bus.subscribe(self.name, (ModelLoaded, ModelRefused), inbox=self.inbox)
 
     # -- what it hears ----------------------------------------------------------------------------------------------
 
@@ -99,8 +99,8 @@ class CanaryDesk(Actor):
         if canary is None:
             if isinstance(event, EndCanary):
                 log.warning("no canary runs that could be ended", who=event.who)
-            elif isinstance(event, ModelLoaded) and event.key and event.key == self._unwanted:
-                self._take_back(event)
+            elif isinstance(event, ModelLoaded | ModelRefused) and event.key and event.key == self._unwanted:
+                self._answered(event)
             return
         match event:
             case EndCanary():
@@ -193,6 +193,8 @@ class CanaryDesk(Actor):
             return f"agent: expected one of {', '.join(self.agents)}, got {agent!r}"
         if self._running is not None:
             return f"a canary of {self._running.agent} runs; end it first (hrmd ctl canary rollback)"
+        if self._unwanted:
+            return "the model of a canary that was rolled back is being loaded still; it is taken back first"
         if desk.dropped:
             return f"shadow agent {agent} is dropped: {desk.dropped}; a restart has it back"
         ours = view_settings(self._settings)  # which keeps sessions where any agent asks for them
@@ -318,9 +320,11 @@ class CanaryDesk(Actor):
     def _promoted(self, who: str, reason: str) -> None:
         self._finish(CanaryState.PROMOTED, who, reason)
 
-    def _take_back(self, event: ModelLoaded) -> None:
-        """It was rolled back while its model was being loaded: the one before decides again."""
+    def _answered(self, event: ModelLoaded | ModelRefused) -> None:
+        """It was rolled back while its model was being loaded: where it was, the one before decides again."""
         self._unwanted = ""
+        if isinstance(event, ModelRefused):
+            return
         why = "the canary was rolled back meanwhile"
         command = LoadModel(ts=self._clock.now_ns(), key=self._chance(8).hex(), model=PREVIOUS, who=ITSELF, reason=why)
         log.error("the model of a canary that was rolled back is taken back", model=event.name)
@@ -334,7 +338,8 @@ class CanaryDesk(Actor):
         canary, self._running = self._running, None
         assert canary is not None, "it was running until now"
         canary.end(state)
-        self._unwanted = self._key if state is CanaryState.ROLLED_BACK else ""
+        loading = self._promoting is not None and bool(self._promoting[1].loads)
+        self._unwanted = self._key if loading and state is CanaryState.ROLLED_BACK else ""
         self._promoting, self._key = None, ""
         self._shadows.put_beside(None)
         closes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ something better would decide.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import structlog
@@ -28,12 +28,16 @@ SHADOW_SHARE = 0.5
 """The shadow begins when so much of the probation is over, so that a model that isn't in charge rests before."""
 
 
+def _nobody_knows(_decision: Decision) -> str:
+    return ""
+
+
 class Traits(msgspec.Struct, frozen=True):
     """What the supervisor has to know of the strategies."""
 
     knows: Mapping[str, frozenset[Mitigation]] = {}
-    trained_to: Mapping[str, str] = {}
-    """Newest training day of each model, an ISO date."""
+    trained_to: Callable[[Decision], str] = _nobody_knows
+    """Newest training day of the model that made a decision, an ISO date; "" where nobody knows."""
     missing: Mapping[str, str] = {}
     """Rungs that can't be built, and why."""
     deadline_ms: float = 0.0
@@ -81,9 +85,7 @@ class Care:
     ) -> Step | None:
         """What is to be done after a decision of the rung in charge; `failed`: why the ladder leaves it at once."""
         found = self.watch.on_decision(decision, elapsed_ns if self._timed else None)
-        old = too_old(
-            self._traits.trained_to.get(decision.strategy, ""), self._settings.triggers.model_age_days, now_ns
-        )
+        old = too_old(self._traits.trained_to(decision), self._settings.triggers.model_age_days, now_ns)
         if old is not None:
             found.insert(0, old)
         worse = self.baseline.finding(decision.strategy, decision.model_hash)

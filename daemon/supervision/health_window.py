@@ -58,9 +58,14 @@ class DecisionWindow:
         self._kept: deque[_Kept] = deque(maxlen=most)
         self._span_ns = int(minutes * 60 * NS_PER_S)
         self._figures: Figures | None = None
+        self._model = ""
 
     def add(self, decision: Decision) -> None:
-        """Another one; what lies too far back is forgotten."""
+        """Another one; what lies too far back is forgotten, and what another model decided."""
+        if decision.model_hash and decision.model_hash != self._model:
+            if self._model:
+                self.forget()
+            self._model = decision.model_hash
         self._kept.append(
             _Kept(
                 decision.ts, decision.latency_ns / NS_PER_MS, decision.failed, decision.segments,
@@ -74,7 +79,7 @@ class DecisionWindow:
     def forget(self) -> None:
         """Another strategy is in charge: a clean record."""
         self._kept.clear()
-        self._figures = None
+        self._figures, self._model = None, ""
 
     def figures(self) -> Figures:
         """What they come to; zeros where there is none. Counted once however often it is asked for."""

@@ -185,7 +185,7 @@ class Supervisor(Actor):
         self._clock = clock
         self._restarts = Restarts(settings.max_restarts, settings.restart_window_s)
         self._elapsed: dict[str, int] = {}
-        self._shadow = ""
+        self._shadow = self._model = ""
         kinds = (
             Decision, SwapStrategy, FeedStatus, TradingStateChanged, InferenceMeasured, LockStrategy, ShadowDecided,
             PositionChanged, ShadowResult, MemoryMeasured,
@@ -229,6 +229,7 @@ class Supervisor(Actor):
         if decision.strategy != self.ladder.active:
             return
         now = self._clock.now_ns()
+        self._note_model(decision.model_hash, now)
         step = self.care.on_decision(decision, self.ladder.on_decision(decision), elapsed, self._below, now)
         if step is not None:
             self._take_step(step, now)
@@ -236,6 +237,15 @@ class Supervisor(Actor):
         if shadow != self._shadow:
             self._shadow = shadow
             self.bus.publish(ShadowStrategy(ts=now, strategy=shadow))
+
+    def _note_model(self, model_hash: str, now: int) -> None:
+        """Another model on the same rung: nothing that the one before did, or that was done about it, is held to it."""
+        if model_hash and self._model and model_hash != self._model:
+            self.ladder.take(self.ladder.active)
+            if Mitigation.HALT not in self.care.stairs.taken:
+                self.care.stairs.begin()
+            self.care.begin(now)
+        self._model = model_hash or self._model
 
     def _weigh(self, result: ShadowResult) -> None:
         """A session is over: whether the strategy in charge earns what the baseline would have."""
@@ -441,6 +451,6 @@ class Supervisor(Actor):
         self.bus.publish(StrategySwapped(ts=ts, old=old, new=rung, reason=reason, who=who))
         self.ladder.take(rung)
         self.care.swapped(rung, by_itself=by_itself, old=old, now_ns=ts)
-        self.reason, self.who, self.before, self._shadow = reason, who, old, ""
+        self.reason, self.who, self.before, self._shadow, self._model = reason, who, old, "", ""
         if rung == "flat":
             self.bus.publish(Flatten(ts=ts, reason="no strategy is left", automatic=True, who=ITSELF))

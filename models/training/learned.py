@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
 
 from models.artifact import read_manifest
-from models.manifest import INHERITED, Manifest, Origin, TrainingSpan
+from models.manifest import AMONG, INHERITED, VALIDATED, Manifest, Origin, TrainingSpan
 from models.training.errors import DataError
 from models.training.settings import Select, TrainingSettings
-
-VALIDATED: Final = "validated"
-"""Under which a manifest's settings keep the first and last day that was validated on."""
-AMONG: Final = "chosen_among_others"
-"""As well, by which it was chosen of several models."""
 
 
 def chosen_span(manifest: Manifest) -> TrainingSpan | None:

@@ -16,7 +16,7 @@ import numpy as np
 from models.checkpoint import describe, load_model, save_model
 from models.config import HRMSettings
 from models.hrm import HRM
-from models.manifest import Manifest, Origin, TrainingSpan
+from models.manifest import VALIDATED, Manifest, Origin, TrainingSpan
 from models.novelty import NoveltyStatistics
 from models.training.calibrating import calibrate
 from models.training.checkpointing import progress
@@ -26,7 +26,7 @@ from models.training.evaluate import EvaluationData
 from models.training.family import Family, FamilySource
 from models.training.files import FileData, data_words, day_of, divided, load, span_words
 from models.training.finishing import finish, halting_words
-from models.training.learned import VALIDATED, also_knowing, inheriting, refuse_known
+from models.training.learned import also_knowing, inheriting, refuse_known
 from models.training.markets import MarketName, market
 from models.training.member_shares import FamilyFacts, join_facts
 from models.training.progress import Observer, note

@@ -80,6 +80,31 @@ def test_a_manifest_with_a_figure_that_is_none_is_refused(artifact: Path, figure
         load_model(artifact)
 
 
+@pytest.mark.parametrize(
+    ("was", "says", "wrong"),
+    [
+        (
+            '"training_span":null',
+            '"training_span":{"first":"2026-01-05","last":"never"}',
+            r"training_span\.last: .*'never'",
+        ),
+        ('"training_span":null', '"training_span":{"first":"20260105","last":"2026-01-06"}', r"first: .*'20260105'"),
+        (
+            '"origin":null',
+            '"origin":{"version":"1","data":[],"settings":{"inherited":["2026-01-05","?"]}}',
+            r"last: .*'\?'",
+        ),
+        ('"origin":null', '"origin":{"version":"1","data":[],"settings":{"validated":7}}', "validated: .*7"),
+    ],
+    ids=["no day", "another form", "inherited", "no span"],
+)
+def test_a_manifest_with_days_that_are_none_is_refused(artifact: Path, was: str, says: str, wrong: str) -> None:
+    """A supervisor that asks how old the model is would end the daemon at the first decision."""
+    rewrite(artifact, lambda _, metadata: metadata.update(manifest=metadata["manifest"].replace(was, says)))
+    with pytest.raises(CheckpointError, match=f"manifest is not valid: .*{wrong}"):
+        load_model(artifact)
+
+
 def test_bf16_halves_the_file_and_keeps_answers_close(
     agent: HRMAgent, artifact: Path, tmp_path: Path, settings: Settings, observe: Observe
 ) -> None:

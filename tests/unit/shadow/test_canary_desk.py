@@ -125,6 +125,21 @@ def test_a_model_that_comes_after_the_rollback_is_taken_back(heard: Heard) -> No
     assert len(heard.said) == said
 
 
+@pytest.mark.parametrize("answer", ["loaded", "refused"])
+def test_none_begins_while_a_model_that_was_rolled_back_is_being_loaded(heard: Heard, answer: str) -> None:
+    """It would be taken for a model that somebody loaded by hand, and stay in charge."""
+    command = asked(heard.give(BEGIN, PROMOTE))
+    heard.give(NO_NUMBER)
+    why = "the model of a canary that was rolled back is being loaded still; it is taken back first"
+    assert state(heard.give(BEGIN)) == (CanaryState.ROLLED_BACK, f"not begun: {why}")
+    assert heard.app.canary.why_not_begin("next") == why
+    if answer == "loaded":
+        assert asked(heard.give(loaded(command.key))).model == "previous"
+    else:
+        heard.give(ModelRefused(ts=OPEN, key=command.key, model="two", reason="too slow"))
+    assert state(heard.give(BEGIN))[0] is CanaryState.RUNNING
+
+
 def test_another_model_by_hand_ends_it(heard: Heard) -> None:
     """It was compared with the one before."""
     said = state(heard.give(BEGIN, loaded("somebody's")))

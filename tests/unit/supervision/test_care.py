@@ -48,7 +48,9 @@ class Desk:
         self.clock = ReplayClock(OPEN)
         chosen = SupervisorSettings(**({"ladder": ["hrm", "rules", "flat"]} | settings))
         gone = missing or {}
-        traits = Traits({"hrm": frozenset(MILD)}, {"hrm": "2019-01-02"}, gone, 50.0)
+        traits = Traits(
+            {"hrm": frozenset(MILD)}, lambda it: "2019-01-02" if it.strategy == "hrm" else "", gone, 50.0
+        )  # fmt: skip
         ladder = Ladder(chosen.ladder, "hrm", chosen.max_failed_decisions, gone)
         self.supervisor = Supervisor(self.bus, ladder, chosen, self.clock, traits, timed=timed)
         self.said: list[Event] = []
@@ -100,6 +102,19 @@ def test_a_second_each_thinks_less_and_less_and_goes_at_the_fiftieth() -> None:
     assert desk.steps() == [*MILD, Mitigation.STEP_DOWN]
     assert desk.supervisor.ladder.active == "rules"
     assert desk.supervisor.reason == evidence
+
+
+def test_another_model_has_a_clean_record() -> None:
+    """Neither the slow decisions of the one before nor what was done about it count; its own do."""
+    desk = Desk()
+    one, two = ({"model_hash": name} for name in ("one", "two"))
+    desk.tell(*(made(n, failed=n % 3 != 2, **one) for n in range(29)))
+    assert desk.steps() == [Mitigation.CLEAR_CACHES, Mitigation.RENEW]
+    desk.tell(*(made(n, failed=n == 29, **two) for n in range(29, 40)))
+    assert desk.steps() == [Mitigation.CLEAR_CACHES, Mitigation.RENEW]
+    desk.tell(*(made(n, failed=n % 3 != 2, **two) for n in range(40, 60)))
+    assert desk.steps() == [Mitigation.CLEAR_CACHES, Mitigation.RENEW] * 2
+    assert desk.supervisor.ladder.active == "hrm"
 
 
 def test_in_a_replay_nothing_is_slow() -> None:

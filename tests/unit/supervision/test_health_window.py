@@ -61,6 +61,17 @@ def test_a_window_forgets() -> None:
     assert (window.figures().decisions, window.figures().latency_p99_ms) == (0, 0)
 
 
+def test_a_window_is_of_one_model() -> None:
+    """What the one before did says nothing of the one that decides now; a decision of no model is anybody's."""
+    window = DecisionWindow(100, 60)
+    for _ in range(3):
+        window.add(thought(failed=True, model_hash="one"))
+    window.add(thought(failed=True))
+    assert window.figures().failed == 4
+    window.add(thought(model_hash="two"))
+    assert (window.figures().decisions, window.figures().failed) == (1, 0)
+
+
 def test_a_decision_that_does_not_come_is_owed() -> None:
     """From the limit on, with the symbol that waits longest; another's decision pays nothing."""
     owed = Owed()
