@@ -45,13 +45,13 @@ def fuzz(arguments: argparse.Namespace, url: str, token: str, directory: Path) -
         (directory / "openapi.json").write_bytes(answer.read())
     (directory / "schemathesis.toml").write_text(CONFIG)
     command = [
-        arguments.schemathesis, "--config-file", str(directory / "schemathesis.toml"), "run", "--no-color",
-        str(directory / "openapi.json"), "--url", url, "-H", f"Authorization: Bearer {token}",
+        str(Path(arguments.schemathesis).resolve()), "--config-file", str(directory / "schemathesis.toml"), "run",
+        "--no-color", str(directory / "openapi.json"), "--url", url, "-H", f"Authorization: Bearer {token}",
         "--checks", ",".join(CHECKS), "--max-examples", str(arguments.examples), "--seed", str(arguments.seed),
         "--continue-on-failure", "--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off",
         "--generation-database", "none", "--report", "har", "--report-har-path", str(directory / "har.json"),
     ]  # fmt: skip
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run(command, check=False, cwd=directory).returncode  # it leaves a cache where it runs
 
 
 def count(har: Path) -> tuple[Counter[int], set[str]]:

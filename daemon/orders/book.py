@@ -117,7 +117,6 @@ class Order(msgspec.Struct, gc=False):
     fill_ids: tuple[str, ...] = ()
     venue_id: str = ""
     reason: str = ""
-    updated_ts: int = 0
     turnover: Decimal = Decimal(0)
     unwanted: str = ""
 
@@ -159,15 +158,15 @@ class OrderBook:
             case OrderIntent():
                 return self._open(event)
             case OrderApproved():
-                return self._move(event.order_id, S.APPROVED, event.ts)
+                return self._move(event.order_id, S.APPROVED)
             case OrderDenied():
-                return self._move(event.order_id, S.DENIED, event.ts, f"{event.check}: {event.value}")
+                return self._move(event.order_id, S.DENIED, f"{event.check}: {event.value}")
             case OrderSent():
-                return self._move(event.order_id, S.SENT, event.ts)
+                return self._move(event.order_id, S.SENT)
             case OrderAccepted():
                 return self._accept(event)
             case OrderRejected():
-                return self._move(event.order_id, S.REJECTED, event.ts, event.reason)
+                return self._move(event.order_id, S.REJECTED, event.reason)
             case CancelOrder():
                 return self._unwant(event)
             case OrderCancelRequested():
@@ -175,11 +174,11 @@ class OrderBook:
             case OrderCancelFailed():
                 return self._work_on(event)
             case OrderCancelled():
-                return self._move(event.order_id, S.CANCELLED, event.ts, event.reason)
+                return self._move(event.order_id, S.CANCELLED, event.reason)
             case OrderExpired():
-                return self._move(event.order_id, S.EXPIRED, event.ts, event.reason)
+                return self._move(event.order_id, S.EXPIRED, event.reason)
             case OrderUnknown():
-                return self._move(event.order_id, S.UNKNOWN, event.ts, event.reason)
+                return self._move(event.order_id, S.UNKNOWN, event.reason)
             case OrderAmended():
                 return self._amend(event)
             case Fill():
@@ -191,7 +190,7 @@ class OrderBook:
         """Put an order of a snapshot back."""
         order = Order(
             intent=record.intent, state=OrderState(record.state), filled=record.filled, fill_ids=record.fill_ids,
-            venue_id=record.venue_id, updated_ts=record.intent.ts, turnover=record.turnover, unwanted=record.unwanted,
+            venue_id=record.venue_id, turnover=record.turnover, unwanted=record.unwanted,
         )  # fmt: skip
         (self.finished if order.state.done else self.working)[record.intent.order_id] = order
 
@@ -202,7 +201,7 @@ class OrderBook:
             if known.intent != intent:
                 raise IllegalTransition(f"order {intent.order_id}: the id was used before, for another intent")
             return None
-        order = self.working[intent.order_id] = Order(intent=intent, updated_ts=intent.ts)
+        order = self.working[intent.order_id] = Order(intent=intent)
         if order.foreign or intent.strategy == SETTLEMENT:  # the venue had it before we knew of it
             order.state, order.venue_id = S.SENT, intent.order_id.removeprefix(FOREIGN)
         return order
@@ -216,7 +215,7 @@ class OrderBook:
         return order
 
     def _request_cancel(self, event: OrderCancelRequested) -> Order | None:
-        moved = self._move(event.order_id, S.CANCEL_PENDING, event.ts, event.reason)
+        moved = self._move(event.order_id, S.CANCEL_PENDING, event.reason)
         if moved is not None:
             moved.unwanted = moved.unwanted or event.reason or NO_REASON
         return moved
@@ -224,9 +223,9 @@ class OrderBook:
     def _accept(self, event: OrderAccepted) -> Order | None:
         order = self.working.get(event.order_id)
         if order is not None and order.filled and order.state is S.UNKNOWN:
-            moved = self._move(event.order_id, S.PARTIALLY_FILLED, event.ts)
+            moved = self._move(event.order_id, S.PARTIALLY_FILLED)
         else:
-            moved = self._move(event.order_id, S.ACCEPTED, event.ts)
+            moved = self._move(event.order_id, S.ACCEPTED)
         if order is not None and event.venue_id:
             order.venue_id = event.venue_id
         return moved
@@ -237,7 +236,7 @@ class OrderBook:
         if order is None or order.state is not S.CANCEL_PENDING:
             return None
         order.state = S.PARTIALLY_FILLED if order.filled else S.ACCEPTED
-        order.reason, order.updated_ts = event.reason, event.ts
+        order.reason = event.reason
         return order
 
     def _amend(self, event: OrderAmended) -> Order | None:
@@ -252,9 +251,8 @@ class OrderBook:
                 return None
             self._revive(order)
         order.intent = event.of(order.intent)
-        order.updated_ts = event.ts
         if not order.remaining:
-            self._move(event.order_id, S.FILLED, event.ts)
+            self._move(event.order_id, S.FILLED)
         return order
 
     def _fill(self, fill: Fill) -> Order | None:
@@ -268,13 +266,13 @@ class OrderBook:
         whole = fill.quantity == order.remaining
         still = order.state in _MAY_FILL_LATE or (order.state is S.CANCEL_PENDING and not whole)
         if not still:
-            self._move(fill.order_id, S.FILLED if whole else S.PARTIALLY_FILLED, fill.ts)
+            self._move(fill.order_id, S.FILLED if whole else S.PARTIALLY_FILLED)
         order.fill_ids += (fill.fill_id,)
         order.filled += fill.quantity
         order.turnover += fill.quantity * fill.price
         return order
 
-    def _move(self, order_id: str, state: OrderState, ts: int, reason: str = "") -> Order | None:
+    def _move(self, order_id: str, state: OrderState, reason: str = "") -> Order | None:
         order = self.working.get(order_id)
         if order is None or (order.state is state and state is not S.PARTIALLY_FILLED):
             return None
@@ -282,7 +280,7 @@ class OrderBook:
             return None
         if state not in MOVES[order.state]:
             raise IllegalTransition(f"order {order_id}: no move from {order.state} to {state}")
-        order.state, order.reason, order.updated_ts = state, reason, ts
+        order.state, order.reason = state, reason
         if state.done:
             self._finish(order)
         return order

@@ -33,10 +33,6 @@ class Succession:
         heir = self._heirs.get(rung)
         return heir.strategy if heir is not None else self._strategies.get(rung)
 
-    def on_trial(self, rung: str) -> bool:
-        """Whether who decides the next bar has still to make its first good decision."""
-        return rung in self._proven
-
     def follow(self, fresh: Strategy, after: int) -> None:
         """Let `fresh` decide on its rung, on trial, the bars that close after `after` (UTC ns)."""
         self._proven.setdefault(fresh.name, self._strategies[fresh.name])

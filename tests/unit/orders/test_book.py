@@ -140,10 +140,10 @@ def test_every_pair_of_states(before: OrderState, after: OrderState) -> None:
 
 
 def test_fields_follow_the_events() -> None:
-    """Venue id, reason, time, fills and what remains are kept; counts are of finished orders."""
+    """Venue id, reason, fills and what remains are kept; counts are of finished orders."""
     book = at(S.ACCEPTED)
     order = book.working[INTENT.order_id]
-    assert (order.venue_id, order.updated_ts, order.remaining) == ("V1", INTENT.ts + 2, 100)
+    assert (order.venue_id, order.remaining) == ("V1", 100)
     book.apply(fill_of(INTENT, 40, 3))
     assert (order.filled, order.remaining, order.fill_ids) == (40, 60, ("T1-3",))
     book.apply(to(S.CANCELLED, 4))
