@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,8 +45,9 @@ def fuzz(arguments: argparse.Namespace, url: str, token: str, directory: Path) -
     with urllib.request.urlopen(urllib.request.Request(f"{url}/openapi.json", headers=bearer), timeout=30) as answer:
         (directory / "openapi.json").write_bytes(answer.read())
     (directory / "schemathesis.toml").write_text(CONFIG)
+    found = Path(shutil.which(arguments.schemathesis) or arguments.schemathesis).resolve()
     command = [
-        str(Path(arguments.schemathesis).resolve()), "--config-file", str(directory / "schemathesis.toml"), "run",
+        str(found), "--config-file", str(directory / "schemathesis.toml"), "run",
         "--no-color", str(directory / "openapi.json"), "--url", url, "-H", f"Authorization: Bearer {token}",
         "--checks", ",".join(CHECKS), "--max-examples", str(arguments.examples), "--seed", str(arguments.seed),
         "--continue-on-failure", "--request-timeout", "30", "--suppress-health-check", "all", "--warnings", "off",
