@@ -28,7 +28,7 @@ SLOW_FIXTURES = frozenset({"compiler", "kernels", "training", "killed"})
 TRACED = ("unit/", "conformance/")
 """Coverage is counted here, and of a test with parameters for the first: what is traced takes twice as long, and whole
 days, properties and further parameters walk the same lines again and again."""
-CHILDREN = pytest.StashKey[int]()
+CHILDREN = pytest.StashKey[int | None]()
 
 
 def pytest_configure() -> None:
@@ -91,16 +91,25 @@ def _spread(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Look at the processes that have ended before anything is set up."""
-    item.stash[CHILDREN] = _children()
+    """Look at the processes that have ended before anything is set up; what an earlier test left may end any time."""
+    item.stash[CHILDREN] = None if _has_children() else _children()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """A test that starts a process and isn't marked as slow fails, so that `make quick` stays what it says."""
     yield
-    if _children() != item.stash[CHILDREN] and item.get_closest_marker("slow") is None:
+    if item.stash[CHILDREN] not in (None, _children()) and item.get_closest_marker("slow") is None:
         pytest.fail("it started a process: mark it with @pytest.mark.slow, for `make quick` to leave it out")
+
+
+def _has_children() -> bool:
+    """Whether this process has children, such as the tracker of a pool's resources."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _children() -> int:

@@ -273,9 +273,9 @@ class Chronicle:
         gaps = self._gaps(spans) if described.tapes else ""
         totals = no_totals(ticks) or stands_still(self._without_volume, self._bars_of_volume)
         said = (
-            opens_nothing(settings), self.tally.wanted_nothing(), described.untried, _known(described, spans),
+            opens_nothing(settings), described.untried, _known(described, spans),
             described.twice_told, made, chosen, late, totals, outside(ticks), ahead, gaps,
-            self._holes.words() if described.tapes else "", self._thin.words(),
+            self._holes.words() if described.tapes else "", self._thin.words(), self.tally.wanted_nothing(),
             _kinder(settings.broker.paper) if described.tapes or settings.broker.on_paper else "",
         )  # fmt: skip
         notes = [*_of_others(settings.strategy.name, self._deciders), *(note for note in said if note)]

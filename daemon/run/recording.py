@@ -92,15 +92,15 @@ def record_published(bus: Bus, recorder: Recorder, tapes: Tapes) -> None:
                 f"feed.record.path: {recorder.path} holds the tape {path.name} that is played, and its ticks would be "
                 "added to it; name another place"
             )
-    if tapes.simulated:
-        raise UsageError(
-            f"feed.tape: {', '.join(map(str, tapes.paths))}: simulated ticks aren't recorded, for they would pass for "
-            "the market's; feed.record.when: live records none"
-        )
     if tapes.bars:
         raise UsageError(
             f"feed.tape: {tapes.paths[0]} is made of {tapes.bars} bars, so there are no ticks to record; "
             "feed.record.when: live records none"
+        )
+    if tapes.simulated:
+        raise UsageError(
+            f"feed.tape: {', '.join(map(str, tapes.paths))}: simulated ticks aren't recorded, for they would pass for "
+            "the market's; feed.record.when: live records none"
         )
     bus.tap((TickBatch,), recorder.record)
 

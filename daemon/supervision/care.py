@@ -85,7 +85,8 @@ class Care:
     ) -> Step | None:
         """What is to be done after a decision of the rung in charge; `failed`: why the ladder leaves it at once."""
         found = self.watch.on_decision(decision, elapsed_ns if self._timed else None)
-        old = too_old(self._traits.trained_to(decision), self._settings.triggers.model_age_days, now_ns)
+        days = self._settings.triggers.model_age_days
+        old = None if days is None else too_old(self._traits.trained_to(decision), days, now_ns)
         if old is not None:
             found.insert(0, old)
         worse = self.baseline.finding(decision.strategy, decision.model_hash)

@@ -182,9 +182,9 @@ class Watch:
         return Finding(Trigger.FLAPPING, f"{decision.symbol} changed sides {len(changes)} times within an hour")
 
 
-def too_old(trained_to: str, allowed_days: int | None, now_ns: int) -> Finding | None:
+def too_old(trained_to: str, allowed_days: int, now_ns: int) -> Finding | None:
     """Whether a model whose newest training day (ISO date, "" where nobody knows) is `trained_to` is past its time."""
-    if allowed_days is None or not trained_to:
+    if not trained_to:
         return None
     age = india_day(now_ns) + DAYS_TO_1970 - dt.date.fromisoformat(trained_to).toordinal()
     if age <= allowed_days:

@@ -137,5 +137,4 @@ def test_a_model_has_its_time() -> None:
     finding = too_old("2026-01-03", 1, now)
     assert finding is not None
     assert finding.evidence == "the model knows days up to 2026-01-03, 2 days ago; 1 allowed"
-    assert too_old("2019-01-02", None, now) is None
     assert too_old("", 1, now) is None

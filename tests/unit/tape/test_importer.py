@@ -489,8 +489,6 @@ def test_a_source_that_is_given_twice(tmp_path: Path) -> None:
     assert not (tmp_path / "o.parquet").exists()
 
 
-@pytest.mark.shared
-@pytest.mark.skipif(not SHARED.exists(), reason="the recorded market data is not beside this checkout")
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_several_tapes_say_of_themselves_is_kept(tmp_path: Path, order: int) -> None:
     """Made-up ticks stay made up, holes stay holes, whichever tape is named first; bars and ticks make no tape."""
@@ -510,6 +508,8 @@ def test_what_several_tapes_say_of_themselves_is_kept(tmp_path: Path, order: int
     assert not (tmp_path / "none.parquet").exists()
 
 
+@pytest.mark.shared
+@pytest.mark.skipif(not SHARED.exists(), reason="the recorded market data is not beside this checkout")
 def test_recorded_ticks(tmp_path: Path) -> None:
     """A year's part of real ticks: every row arrives, in order, with its faults kept for the filter to count."""
     source = SHARED / "TICKS_RELIANCE_2021.parquet"
